@@ -1,0 +1,6 @@
+int ph_low_answer(void);
+
+int ph_low_answer(void)
+{
+    return 42;
+}

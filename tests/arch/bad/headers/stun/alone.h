@@ -1,0 +1,4 @@
+/* Compiles alone. */
+#pragma once
+#include <stdint.h>
+int ph_alone(uint8_t x);

@@ -1,0 +1,4 @@
+/* An empty struct is a GNU extension. */
+#pragma once
+struct ph_warns {
+};

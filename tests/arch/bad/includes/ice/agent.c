@@ -1,0 +1,2 @@
+#include "stun/server.h"
+#include "turn/client.h"

@@ -1,0 +1,3 @@
+#include "sipalg/alg.h"
+#include "turn/client.h"
+#include "turn/uv/client.h"

@@ -1,0 +1,2 @@
+#include "stun/base/addr.h"
+#include "stun/server.h"

@@ -1,0 +1,2 @@
+#define HEADER <string.h>
+#include HEADER

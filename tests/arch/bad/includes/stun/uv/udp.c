@@ -1,0 +1,4 @@
+#include "stun/server.h"
+#include "turn/client.h"
+
+#include <sys/socket.h>

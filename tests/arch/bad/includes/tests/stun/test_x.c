@@ -1,0 +1,3 @@
+#include "cmd/common/args.h"
+#include "sim/nowhere.h"
+#include "sim/sim.h"

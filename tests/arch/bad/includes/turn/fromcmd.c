@@ -1,0 +1,3 @@
+#include "cmd/common/args.h"
+#include "sipalg/alg.h"
+#include "tests/sim/sim.h"

@@ -1,0 +1,5 @@
+#include "stun/base/addr.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <uv.h>
