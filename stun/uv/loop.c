@@ -1,0 +1,96 @@
+/*
+ * The epoll set behind ph_mux, and deadlines on a uv_timer.
+ */
+#include "stun/uv/loop.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* How often the sockets are looked at in one turn of the loop: timers and other handles must get their turn. */
+enum { ROUNDS = 8 };
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct ph_mux *m = poll->data;
+    struct epoll_event ev[PH_MUX_EVENTS];
+
+    (void)status;
+    (void)events;
+    for (int i = 0; i < ROUNDS; i++) {
+        int n = epoll_wait(m->epoll_fd, ev, PH_MUX_EVENTS, 0);
+        if (n <= 0 || !m->fn(m, ev, (unsigned)n))
+            break;
+    }
+}
+
+int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx)
+{
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    *m = (struct ph_mux){.epoll_fd = fd, .fn = fn, .ctx = ctx};
+    m->poll.data = m;
+    int err = uv_poll_init(loop, &m->poll, fd);
+    if (err) {
+        close(fd);
+        return err;
+    }
+    return uv_poll_start(&m->poll, UV_READABLE, on_readable);
+}
+
+int ph_mux_add(struct ph_mux *m, int fd, uint32_t id)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = id};
+
+    return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    struct ph_mux *m = h->data;
+
+    close(m->epoll_fd);
+    if (m->closed)
+        m->closed(m);
+}
+
+void ph_mux_close(struct ph_mux *m, void (*closed)(struct ph_mux *m))
+{
+    m->closed = closed;
+    uv_close((uv_handle_t *)&m->poll, on_closed);
+}
+
+/* --- deadlines ------------------------------------------------------------------------------------- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct ph_alarm *a = timer->data;
+
+    a->at = PH_NEVER;
+    a->fn(a);
+}
+
+void ph_alarm_init(struct ph_alarm *a, uv_loop_t *loop, void (*fn)(struct ph_alarm *a), void *ctx)
+{
+    *a = (struct ph_alarm){.at = PH_NEVER, .fn = fn, .ctx = ctx};
+    uv_timer_init(loop, &a->timer);
+    uv_unref((uv_handle_t *)&a->timer);
+    a->timer.data = a;
+}
+
+void ph_alarm_set(struct ph_alarm *a, ph_ns at)
+{
+    if (at >= a->at)
+        return;
+    a->at = at;
+    /* The loop's clock is the same monotonic one in ms, as of the last turn; the timer is due when that
+     * clock has reached the deadline. */
+    uint64_t now = uv_now(a->timer.loop), due = at > 0 ? ((uint64_t)at + 999999) / 1000000 : 0;
+    uv_timer_start(&a->timer, on_timer, due > now ? due - now : 0, 0);
+}
+
+void ph_alarm_close(struct ph_alarm *a, uv_close_cb closed)
+{
+    uv_close((uv_handle_t *)&a->timer, closed);
+}
