@@ -1,0 +1,269 @@
+/*
+ * The table of allocations.
+ *
+ * Slots live in blocks of 64 that are never moved, so a pointer is good while its slot is.  Free slots form a
+ * list through event_next.  A slot's way: FREE -> OPENING -> UP -> DEAD -> FREE, or OPENING -> FAILED -> FREE.
+ */
+#include "turn/server_priv.h"
+
+#include "stun/base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How long a retransmission of the last request may still come (RFC 8489 6.2.1: the client gives up after
+ * 39.5 s). */
+static const ph_ns tombstone_ttl = PH_SEC(40);
+
+struct ph__alloc *ph__alloc_at(const struct ph_turnd *d, uint32_t slot)
+{
+    return &d->chunk[slot / PH__CHUNK][slot % PH__CHUNK];
+}
+
+struct tuple {
+    struct ph_addr client;
+    uint32_t listener;
+};
+
+static uint64_t tuple_hash(const struct ph_turnd *d, const struct ph_addr *client,
+                           uint32_t listener)
+{
+    struct tuple t = {*client, listener};
+    return ph_hash(&d->hash_key, &t, sizeof t);
+}
+
+static bool is_tuple(const struct ph__alloc *a, const struct ph_addr *client, uint32_t listener)
+{
+    return a->listener == listener && ph_addr_eq(&a->client, client);
+}
+
+uint32_t ph__alloc_find(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener)
+{
+    if (d->memo != PH__NONE && is_tuple(ph__alloc_at(d, d->memo), client, listener))
+        return d->memo;
+    struct ph_map_it it = ph_map_find(&d->by_client, tuple_hash(d, client, listener));
+    for (; it.slot != PH_MAP_NONE; it = ph_map_next(&d->by_client, it))
+        if (is_tuple(ph__alloc_at(d, it.slot), client, listener))
+            return d->memo = it.slot;
+    return PH__NONE;
+}
+
+/* Adds a block of free slots. */
+static int grow(struct ph_turnd *d)
+{
+    uint32_t first = d->chunks * PH__CHUNK;
+    if (first >= d->c.max_allocations)
+        return PH_E_LIMIT;
+    struct ph__alloc **chunk = realloc(d->chunk, (d->chunks + 1) * sizeof(struct ph__alloc *));
+    if (!chunk)
+        return PH_E_NOMEM;
+    d->chunk = chunk;
+    chunk[d->chunks] = calloc(PH__CHUNK, sizeof(struct ph__alloc));
+    if (!chunk[d->chunks])
+        return PH_E_NOMEM;
+    for (uint32_t i = PH__CHUNK; i-- > 0;) {
+        chunk[d->chunks][i].event_next = d->free_head;
+        d->free_head = first + i;
+    }
+    d->chunks++;
+    return 0;
+}
+
+uint32_t ph__alloc_new(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
+                       ph_ns now)
+{
+    if (d->count >= d->c.max_allocations || (d->free_head == PH__NONE && grow(d)))
+        return PH__NONE;
+    uint32_t slot = d->free_head;
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    if (ph_map_add(&d->by_client, tuple_hash(d, client, listener), slot))
+        return PH__NONE;
+    d->free_head = a->event_next;
+    d->count++;
+    *a = (struct ph__alloc){.client = *client,
+                            .listener = listener,
+                            .created_at = now,
+                            .expires_at = PH_NEVER,
+                            .state = PH__OPENING};
+    return slot;
+}
+
+int ph__alloc_expire_at(struct ph_turnd *d, uint32_t slot, ph_ns at)
+{
+    int err = ph_heap_set(&d->expiry, slot, at);
+    if (!err)
+        ph__alloc_at(d, slot)->expires_at = at;
+    return err;
+}
+
+void ph__leg_release(struct ph_turnd *d, struct ph__leg *leg)
+{
+    if (leg->state == PH__LEG_OPENING || leg->state == PH__LEG_UP)
+        ph_ports_release(d->c.relay[leg->relay].ports, leg->at.port);
+    leg->state = PH__LEG_NONE;
+}
+
+/* Takes an allocation out of everything that finds it. */
+static void unlink_slot(struct ph_turnd *d, uint32_t slot)
+{
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    ph_map_del(&d->by_client, tuple_hash(d, &a->client, a->listener), slot);
+    ph_heap_set(&d->expiry, slot, PH_NEVER);
+    if (d->memo == slot)
+        d->memo = PH__NONE;
+    if (a->counted)
+        ph_quota_release(d->c.quota, ph__user_id(a->user));
+    a->counted = false;
+    d->count--;
+}
+
+void ph__alloc_end(struct ph_turnd *d, uint32_t slot, enum ph_turnd_reason reason)
+{
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    uint8_t bits = PH__EV_DOWN;
+
+    unlink_slot(d, slot);
+    for (unsigned i = 0; i < 2; i++)
+        if (a->leg[i].state == PH__LEG_UP)
+            bits = (uint8_t)(bits | PH__EV_CLOSE << i);
+    a->state = PH__DEAD;
+    a->reason = (uint8_t)reason;
+    ph__alloc_event(d, slot, bits);
+}
+
+static void append(struct ph_turnd *d, struct ph__list *l, uint32_t slot)
+{
+    bool events = l == &d->events;
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+
+    *(events ? &a->event_next : &a->output_next) = PH__NONE;
+    *(events ? &a->queued_event : &a->queued_output) = true;
+    if (l->head == PH__NONE) {
+        l->head = slot;
+    } else {
+        struct ph__alloc *last = ph__alloc_at(d, l->tail);
+        *(events ? &last->event_next : &last->output_next) = slot;
+    }
+    l->tail = slot;
+}
+
+/* Takes a slot out of the middle of the output list: it ended before its answer was asked for. */
+static void drop_output(struct ph_turnd *d, uint32_t slot)
+{
+    uint32_t first = d->output.head, s;
+
+    d->output.head = PH__NONE;
+    for (uint32_t next; (s = first) != PH__NONE; first = next) {
+        next = ph__alloc_at(d, s)->output_next;
+        if (s != slot)
+            append(d, &d->output, s);
+    }
+}
+
+void ph__alloc_free(struct ph_turnd *d, uint32_t slot)
+{
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+
+    if (a->state != PH__DEAD)
+        unlink_slot(d, slot);
+    if (a->queued_output)
+        drop_output(d, slot);
+    for (unsigned i = 0; i < 2; i++)
+        ph__leg_release(d, &a->leg[i]);
+    free(a->perm);
+    free(a->chan);
+    ph__user_put(d, a->user);
+    *a = (struct ph__alloc){.event_next = d->free_head};
+    d->free_head = slot;
+}
+
+uint32_t ph__list_pop(struct ph_turnd *d, struct ph__list *l)
+{
+    bool events = l == &d->events;
+    uint32_t slot = l->head;
+    if (slot == PH__NONE)
+        return PH__NONE;
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    l->head = events ? a->event_next : a->output_next;
+    *(events ? &a->queued_event : &a->queued_output) = false;
+    return slot;
+}
+
+void ph__alloc_event(struct ph_turnd *d, uint32_t slot, uint8_t bits)
+{
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    a->events |= bits;
+    if (!a->queued_event)
+        append(d, &d->events, slot);
+}
+
+void ph__alloc_output(struct ph_turnd *d, uint32_t slot)
+{
+    if (!ph__alloc_at(d, slot)->queued_output)
+        append(d, &d->output, slot);
+}
+
+/* A relayed address as the client is told. */
+static struct ph_addr shown(const struct ph_turnd *d, const struct ph__leg *leg)
+{
+    struct ph_addr at = leg->at;
+    const struct ph_addr *ext = &d->c.relay[leg->relay].external;
+    if (leg->state != PH__LEG_UP)
+        return (struct ph_addr){.family = PH_AF_NONE};
+    if (ext->family)
+        memcpy(at.ip, ext->ip, sizeof at.ip);
+    return at;
+}
+
+void ph__alloc_info(const struct ph_turnd *d, uint32_t slot, struct ph_turnd_info *out)
+{
+    const struct ph__alloc *a = ph__alloc_at(d, slot);
+    *out = (struct ph_turnd_info){
+        .id = slot,
+        .client = a->client,
+        .listener = a->listener,
+        .relay = {shown(d, &a->leg[0]), shown(d, &a->leg[1])},
+        .user = ph__user_name(a->user),
+        .created_at = a->created_at,
+        .expires_at = a->expires_at,
+        .to_peer_packets = a->to_peer_packets,
+        .to_peer_bytes = a->to_peer_bytes,
+        .to_client_packets = a->to_client_packets,
+        .to_client_bytes = a->to_client_bytes,
+        .permissions = a->n_perm,
+        .channels = a->n_chan,
+    };
+}
+
+void ph__tomb_add(struct ph_turnd *d, const struct ph__req *r)
+{
+    struct ph__tombstone *t = &d->tomb[d->tomb_at++ % PH__TOMBSTONES];
+    t->client = r->p->src;
+    t->listener = r->p->sock;
+    memcpy(t->txid, ph_msg_txid(&r->m), PH_TXID_LEN);
+    t->until = r->now + tombstone_ttl;
+}
+
+bool ph__tomb_find(const struct ph_turnd *d, const struct ph__req *r)
+{
+    for (unsigned i = 0; i < PH__TOMBSTONES; i++) {
+        const struct ph__tombstone *t = &d->tomb[i];
+        if (t->listener == r->p->sock && r->now < t->until &&
+            memcmp(t->txid, ph_msg_txid(&r->m), PH_TXID_LEN) == 0 &&
+            ph_addr_eq(&t->client, &r->p->src))
+            return true;
+    }
+    return false;
+}
+
+void ph__alloc_fini(struct ph_turnd *d)
+{
+    for (uint32_t slot = 0; slot < d->chunks * PH__CHUNK; slot++)
+        if (ph__alloc_at(d, slot)->state != PH__FREE)
+            ph__alloc_free(d, slot);
+    for (uint32_t i = 0; i < d->chunks; i++)
+        free(d->chunk[i]);
+    free(d->chunk);
+    ph_map_fini(&d->by_client);
+    ph_heap_fini(&d->expiry);
+}

@@ -1,0 +1,32 @@
+/*
+ * Quotas that all workers share: allocations in all and for each user.
+ *
+ * Fixed memory, atomic words, no locks.  A user is known by 48 bits of a keyed hash; the word beside it is the
+ * count, so a count that falls to zero frees its place.
+ */
+#ifndef PH_TURN_QUOTA_H
+#define PH_TURN_QUOTA_H
+
+#include "stun/base/env.h"
+#include "stun/base/slice.h"
+
+#include <stdint.h>
+
+struct ph_quota;
+
+/* total, per_user: allocations allowed, 0: no limit.  users: how many different users can hold allocations at
+ * once (8 bytes each; 0: 65536); only kept when per_user is set.  NULL when out of memory. */
+struct ph_quota *ph_quota_new(uint32_t total, uint32_t per_user, uint32_t users,
+                              const struct ph_env *env);
+void ph_quota_free(struct ph_quota *q);
+
+/* Counts one more allocation of a user.  Returns 0, or PH_E_LIMIT and counts nothing (STUN error 486). */
+int ph_quota_take(struct ph_quota *q, struct ph_slice user);
+
+/* Undoes one ph_quota_take. */
+void ph_quota_release(struct ph_quota *q, struct ph_slice user);
+
+/* Allocations now, of all users. */
+uint32_t ph_quota_used(const struct ph_quota *q);
+
+#endif

@@ -1,0 +1,295 @@
+/*
+ * The server core: life, dispatch, events and deadlines.  What is done with a message is in the files that
+ * server_priv.h lists.
+ */
+#include "turn/server.h"
+
+#include "stun/base/error.h"
+#include "stun/codec/algs.h"
+#include "stun/codec/demux.h"
+#include "stun/codec/fingerprint.h"
+#include "turn/server_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void fill_defaults(struct ph_turnd_conf *c)
+{
+#define PH_DEFAULT(field, value)                                                                   \
+    if (!c->field)                                                                                 \
+    c->field = (value)
+    PH_DEFAULT(max_allocations, 65536);
+    PH_DEFAULT(max_permissions, 128);
+    PH_DEFAULT(max_channels, 128);
+    PH_DEFAULT(default_lifetime_s, 600);
+    PH_DEFAULT(max_lifetime_s, 3600);
+    PH_DEFAULT(permission_lifetime_s, 300);
+    PH_DEFAULT(channel_lifetime_s, 600);
+#undef PH_DEFAULT
+    if (c->max_lifetime_s < c->default_lifetime_s)
+        c->default_lifetime_s = c->max_lifetime_s;
+    /* Only what every user can use may be offered, or clients would pick a way that fails. */
+    c->nonce.features = 0;
+    if (c->auth && ph_auth_has_sha256(c->auth)) {
+        c->nonce.features = PH_FEATURE_PASSWORD_ALGORITHMS;
+        if (ph_auth_has_userhash(c->auth))
+            c->nonce.features |= PH_FEATURE_USERNAME_ANONYMITY;
+    }
+}
+
+static bool is_complete(const struct ph_turnd_conf *c)
+{
+    if (!c->n_listeners || c->n_listeners > PH_TURND_LISTENERS || c->n_relays > PH_TURND_RELAYS ||
+        !c->acl)
+        return false;
+    for (unsigned i = 0; i < c->n_relays; i++)
+        if (!c->relay[i].ports)
+            return false;
+    return true;
+}
+
+struct ph_turnd *ph_turnd_new(const struct ph_turnd_conf *c, const struct ph_env *env, ph_ns now)
+{
+    struct ph_turnd *d = is_complete(c) ? calloc(1, sizeof *d) : NULL;
+
+    if (!d)
+        return NULL;
+    d->c = *c;
+    d->env = *env;
+    fill_defaults(&d->c);
+    ph_map_init(&d->by_client);
+    ph_map_init(&d->by_user);
+    ph_heap_init(&d->expiry);
+    env->rand(env->ctx, &d->hash_key, sizeof d->hash_key);
+    d->free_head = d->memo = d->ended = PH__NONE;
+    d->events.head = d->output.head = PH__NONE;
+    d->wall_at = now;
+    for (unsigned i = 0; i < c->n_relays; i++)
+        d->has_external |= c->relay[i].external.family != PH_AF_NONE;
+    return d;
+}
+
+void ph_turnd_free(struct ph_turnd *d)
+{
+    if (!d)
+        return;
+    ph__alloc_fini(d);
+    ph_map_fini(&d->by_user);
+    free(d->user);
+    ph_wipe(&d->c.nonce, sizeof d->c.nonce);
+    free(d);
+}
+
+void ph_turnd_wall_clock(struct ph_turnd *d, int64_t unix_s, ph_ns now)
+{
+    d->wall_s = unix_s;
+    d->wall_at = now;
+}
+
+/* A request that a TURN server takes. */
+static int on_turn_request(struct ph__req *r, int (*handler)(struct ph__req *))
+{
+    r->slot = ph__alloc_find(r->d, &r->p->src, r->p->sock);
+    r->a = r->slot == PH__NONE ? NULL : ph__alloc_at(r->d, r->slot);
+    int verdict = ph__authenticate(r);
+    if (verdict != PH_CONSUMED)
+        return verdict;
+    if (r->m.method == PH_ALLOCATE && r->d->c.auth)
+        ph_budget_refund(r->d->c.budget, &r->p->src, r->d->cost_401, r->now);
+    /* RFC 8489 6.3: unknown attributes are looked at after authentication. */
+    return r->m.has_unknown ? ph__reply_unknown(r) : handler(r);
+}
+
+static int on_request(struct ph__req *r)
+{
+    static const struct {
+        uint16_t method;
+        int (*handler)(struct ph__req *);
+    } table[] = {
+        {PH_ALLOCATE, ph__on_allocate},
+        {PH_REFRESH, ph__on_refresh},
+        {PH_CREATE_PERMISSION, ph__on_create_permission},
+        {PH_CHANNEL_BIND, ph__on_channel_bind},
+    };
+    struct ph_turnd *d = r->d;
+    struct ph_stund *stun = d->c.listener[r->p->sock].stun;
+
+    if (r->m.method == PH_BINDING && stun)
+        return ph_stund_answer(stun, &r->m, r->p, r->now);
+    for (unsigned i = 0; i < sizeof table / sizeof *table && d->c.n_relays; i++)
+        if (table[i].method == r->m.method)
+            return on_turn_request(r, table[i].handler);
+    d->stats.unexpected++;
+    return PH_DROP;
+}
+
+static int on_message(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
+{
+    struct ph__req r = {.d = d, .p = p, .now = now, .slot = PH__NONE};
+
+    if (ph_msg_parse(&r.m, ph_buf_data(&p->b), p->b.len)) {
+        d->stats.malformed++;
+        return PH_DROP;
+    }
+    r.fingerprint = ph_msg_has(&r.m, PH_IX_FINGERPRINT);
+    if (r.fingerprint && ph_msg_check_fingerprint(&r.m)) {
+        d->stats.malformed++;
+        return PH_DROP;
+    }
+    if (r.m.cls == PH_INDICATION && r.m.method == PH_SEND_METHOD)
+        return ph__on_send(d, p, &r.m, now);
+    if (r.m.cls != PH_REQUEST) {
+        /* A Binding indication keeps a NAT mapping open and asks for nothing (RFC 8489 6.3.2). */
+        d->stats.unexpected += !(r.m.cls == PH_INDICATION && r.m.method == PH_BINDING);
+        return PH_DROP;
+    }
+    if (p->b.cap - p->b.off < PH__REPLY_ROOM)
+        return PH_E_NOSPACE;
+    d->stats.requests++;
+    return on_request(&r);
+}
+
+int ph_turnd_input(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
+{
+    p->head_len = 0;
+    p->dont_fragment = false;
+    if (p->sock & PH_SOCK_RELAY)
+        return ph__on_peer(d, p, now);
+    if (p->sock >= d->c.n_listeners)
+        return PH_E_ARG;
+    switch (ph_demux(ph_buf_data(&p->b), p->b.len)) {
+    case PH_DEMUX_STUN:
+        return on_message(d, p, now);
+    case PH_DEMUX_CHANNEL:
+        return ph__on_channel_data(d, p, now);
+    case PH_DEMUX_QUIC: /* 0x50..0x7F: RFC 5766's channel numbers, when they are allowed */
+        if (d->c.channels_5766)
+            return ph__on_channel_data(d, p, now);
+        break;
+    default:
+        break;
+    }
+    d->stats.malformed++;
+    return PH_DROP;
+}
+
+void ph_turnd_tick(struct ph_turnd *d, ph_ns now)
+{
+    uint32_t slot;
+    while ((slot = ph_heap_pop_due(&d->expiry, now)) != UINT32_MAX)
+        ph__alloc_end(d, slot, PH_END_EXPIRED);
+    if (d->c.reserve)
+        ph_reserve_tick(d->c.reserve, now);
+}
+
+ph_ns ph_turnd_deadline(const struct ph_turnd *d)
+{
+    ph_ns at = ph_heap_next(&d->expiry);
+    return d->c.reserve ? ph_min_ns(at, ph_reserve_deadline(d->c.reserve)) : at;
+}
+
+bool ph_turnd_output(struct ph_turnd *d, struct ph_pkt *out, ph_ns now)
+{
+    uint32_t slot;
+
+    (void)now;
+    out->head_len = 0;
+    out->dont_fragment = false;
+    while ((slot = ph__list_pop(d, &d->output)) != PH__NONE) {
+        struct ph__alloc *a = ph__alloc_at(d, slot);
+        if (a->state != PH__UP && a->state != PH__FAILED)
+            continue; /* ended before its answer was asked for */
+        int verdict = ph__allocate_answer(d, slot, out);
+        if (a->state == PH__FAILED)
+            ph__alloc_end(d, slot, PH_END_RELEASED);
+        if (verdict == PH_SEND)
+            return true;
+    }
+    return false;
+}
+
+/* Turns the next waiting bit of an allocation into an event.  False: it was only bookkeeping. */
+static bool take_event(struct ph_turnd *d, uint32_t slot, struct ph_turnd_ev *ev)
+{
+    static const uint8_t order[] = {PH__EV_OPEN,  PH__EV_OPEN << 1,  PH__EV_UP,
+                                    PH__EV_CLOSE, PH__EV_CLOSE << 1, PH__EV_DOWN};
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    unsigned i = 0;
+
+    while (!(a->events & order[i]))
+        i++;
+    a->events = (uint8_t)(a->events & ~order[i]);
+    unsigned leg = i == 1 || i == 4;
+    *ev = (struct ph_turnd_ev){.sock = ph__relay_sock(slot, leg), .at = a->leg[leg].at};
+    switch (order[i]) {
+    case PH__EV_UP:
+        ev->type = PH_TURND_ALLOC_UP;
+        break;
+    case PH__EV_DOWN:
+        ev->type = PH_TURND_ALLOC_DOWN;
+        ev->reason = (enum ph_turnd_reason)a->reason;
+        d->ended = slot;
+        break;
+    default:
+        ev->type = i < 2 ? PH_TURND_RELAY_OPEN : PH_TURND_RELAY_CLOSE;
+        return true;
+    }
+    ph__alloc_info(d, slot, &ev->info);
+    return a->was_up;
+}
+
+bool ph_turnd_event(struct ph_turnd *d, struct ph_turnd_ev *ev)
+{
+    for (;;) {
+        if (d->ended != PH__NONE) { /* its info was given out by the last call */
+            ph__alloc_free(d, d->ended);
+            d->ended = PH__NONE;
+        }
+        uint32_t slot = d->events.head;
+        if (slot == PH__NONE)
+            return false;
+        bool tell = take_event(d, slot, ev);
+        if (!ph__alloc_at(d, slot)->events)
+            ph__list_pop(d, &d->events);
+        if (tell)
+            return true;
+    }
+}
+
+bool ph_turnd_end(struct ph_turnd *d, uint32_t id, ph_ns now)
+{
+    (void)now;
+    if (id >= d->chunks * PH__CHUNK || ph__alloc_at(d, id)->state != PH__UP)
+        return false;
+    ph__alloc_end(d, id, PH_END_ADMIN);
+    return true;
+}
+
+void ph_turnd_conn_closed(struct ph_turnd *d, uint32_t listener, const struct ph_addr *client,
+                          ph_ns now)
+{
+    (void)now;
+    uint32_t slot = client->proto == PH_UDP ? PH__NONE : ph__alloc_find(d, client, listener);
+    if (slot != PH__NONE && ph__alloc_at(d, slot)->state == PH__UP)
+        ph__alloc_end(d, slot, PH_END_CLOSED);
+}
+
+bool ph_turnd_list(const struct ph_turnd *d, uint32_t *id, struct ph_turnd_info *out)
+{
+    for (; *id < d->chunks * PH__CHUNK; (*id)++)
+        if (ph__alloc_at(d, *id)->state == PH__UP) {
+            ph__alloc_info(d, (*id)++, out);
+            return true;
+        }
+    return false;
+}
+
+uint32_t ph_turnd_count(const struct ph_turnd *d)
+{
+    return d->count;
+}
+
+const struct ph_turnd_stats *ph_turnd_stats(const struct ph_turnd *d)
+{
+    return &d->stats;
+}
