@@ -2,8 +2,8 @@
  * A transport address in 20 bytes: IP, port, family and transport.
  *
  * The bytes not used by the family are zero, so two addresses are equal exactly when their 20 bytes
- * are, and the whole struct can be hashed.  The port is in host byte order.  No system socket header
- * is needed; stun/uv converts from and to sockaddr.
+ * are, and the whole struct can be hashed.  The port is in host byte order.  No system socket
+ * header is needed; stun/uv converts from and to sockaddr.
  */
 #ifndef PH_BASE_ADDR_H
 #define PH_BASE_ADDR_H
@@ -66,13 +66,13 @@ bool ph_addr_is_loopback(const struct ph_addr *a);
 /* 0.0.0.0 or ::. */
 bool ph_addr_is_any(const struct ph_addr *a);
 
-/* Reads "192.0.2.1", "192.0.2.1:3478", "2001:db8::1", "[2001:db8::1]" or "[2001:db8::1]:3478" (n bytes
- * of text).  Text without a port gets default_port.  Numeric only, never a name.  The transport is
- * set to PH_PROTO_NONE.  Returns 0, or PH_E_FORMAT and leaves *a alone. */
+/* Reads "192.0.2.1", "192.0.2.1:3478", "2001:db8::1", "[2001:db8::1]" or "[2001:db8::1]:3478" (n
+ * bytes of text).  Text without a port gets default_port.  Numeric only, never a name.  The
+ * transport is set to PH_PROTO_NONE.  Returns 0, or PH_E_FORMAT and leaves *a alone. */
 int ph_addr_parse(struct ph_addr *a, const char *text, size_t n, uint16_t default_port);
 
-/* Writes "192.0.2.1:3478" or "[2001:db8::1]:3478" (RFC 5952 form); without port and brackets when port is 0.
- * PH_AF_NONE gives "-".  Always terminated.  Returns dst. */
+/* Writes "192.0.2.1:3478" or "[2001:db8::1]:3478" (RFC 5952 form); without port and brackets when
+ * port is 0. PH_AF_NONE gives "-".  Always terminated.  Returns dst. */
 const char *ph_addr_text(const struct ph_addr *a, char dst[static PH_ADDR_TEXT]);
 
 /* The IP alone, without port or brackets.  Returns dst. */

@@ -4,13 +4,13 @@
  *      base          base+off                base+off+len        base+cap
  *      |<- headroom ->|<------ data -------->|<---- tailroom ---->|
  *
- * Every receive slot keeps PH_HEADROOM bytes in front of the data and PH_TAILROOM behind it, so that
- * relaying wraps a payload in place: ChannelData needs 4 bytes in front (and up to 3 of padding behind
- * on streams), a Send or Data indication 36 (IPv4 peer) or 48 (IPv6 peer).
+ * Every receive slot keeps PH_HEADROOM bytes in front of the data and PH_TAILROOM behind it, so
+ * that relaying wraps a payload in place: ChannelData needs 4 bytes in front (and up to 3 of
+ * padding behind on streams), a Send or Data indication 36 (IPv4 peer) or 48 (IPv6 peer).
  *
- * A datagram inside a coalesced receive buffer (UDP GRO) has its neighbour in front of it instead of
- * headroom.  Then `off` is 0 and `head` offers a separate scratch area: what would have been written in
- * front goes there and is sent as an iovec of its own, so that no payload is ever moved.
+ * A datagram inside a coalesced receive buffer (UDP GRO) has its neighbour in front of it instead
+ * of headroom.  Then `off` is 0 and `head` offers a separate scratch area: what would have been
+ * written in front goes there and is sent as an iovec of its own, so that no payload is ever moved.
  */
 #ifndef PH_BASE_BUF_H
 #define PH_BASE_BUF_H
@@ -52,8 +52,8 @@ static inline void ph_buf_pull(struct ph_buf *b, uint32_t n)
     b->len -= n;
 }
 
-/* Makes n bytes (at most PH_HEADROOM) in front of the data part of the packet and returns where to write
- * them: in place where there is headroom, else in p->head.  NULL when there is neither. */
+/* Makes n bytes (at most PH_HEADROOM) in front of the data part of the packet and returns where to
+ * write them: in place where there is headroom, else in p->head.  NULL when there is neither. */
 static inline uint8_t *ph_pkt_push(struct ph_pkt *p, uint32_t n)
 {
     if (p->b.off >= n) {

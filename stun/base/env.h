@@ -1,8 +1,8 @@
 /*
  * What a core takes from outside besides packets and time: randomness and a log.
  *
- * Tests inject a seeded generator; programs inject the system's CSPRNG (stun/uv/env.h).  Nonces, ports,
- * transaction ids and tokens all come from here.
+ * Tests inject a seeded generator; programs inject the system's CSPRNG (stun/uv/env.h).  Nonces,
+ * ports, transaction ids and tokens all come from here.
  */
 #ifndef PH_BASE_ENV_H
 #define PH_BASE_ENV_H

@@ -2,8 +2,8 @@
  * Error numbers shared by all of Pinhole.
  *
  * Functions return 0 or a count on success and a negative PH_E... on failure.  A system error keeps
- * its errno as -errno; our numbers start at -1000, so the two never meet.  STUN's own codes (401, 437
- * ...) are protocol data: they travel as `uint16_t code` and are never mixed with these.
+ * its errno as -errno; our numbers start at -1000, so the two never meet.  STUN's own codes (401,
+ * 437 ...) are protocol data: they travel as `uint16_t code` and are never mixed with these.
  *
  * The classes: -1000 misuse by the caller, -1100 bad input from the peer, -1200 a resource is
  * exhausted, -1300 refused by policy or credentials.
@@ -36,7 +36,8 @@ enum ph_error { PH_ERRORS(PH_ERROR_ENUM) };
 /* The text of an error: one of the list above, or strerror() of a kept errno.  Never NULL. */
 const char *ph_strerror(int err);
 
-/* The name of an error ("PH_E_SHORT"), "EAGAIN"-like names excepted: those give "errno".  Never NULL. */
+/* The name of an error ("PH_E_SHORT"), "EAGAIN"-like names excepted: those give "errno".  Never
+ * NULL. */
 const char *ph_errname(int err);
 
 #endif

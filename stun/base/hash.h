@@ -1,8 +1,8 @@
 /*
  * SipHash-1-3 with a 128-bit key: the keyed hash of every table whose keys come from the network.
  *
- * Addresses and transaction ids are chosen by whoever sends packets; with an unkeyed hash a flood could
- * aim all its entries at one bucket.
+ * Addresses and transaction ids are chosen by whoever sends packets; with an unkeyed hash a flood
+ * could aim all its entries at one bucket.
  */
 #ifndef PH_BASE_HASH_H
 #define PH_BASE_HASH_H

@@ -1,9 +1,10 @@
 /*
  * A min-heap of deadlines: which of many objects is due first.
  *
- * Objects are known by a small index (their slot in a table).  The heap holds {deadline, slot} pairs and
- * tells each object where it sits through a caller's array, so an entry can be moved or removed in
- * O(log n).  PH_NEVER entries are not kept.  Memory: 16 bytes an entry and 4 bytes per slot.
+ * Objects are known by a small index (their slot in a table).  The heap holds {deadline, slot}
+ * pairs and tells each object where it sits through a caller's array, so an entry can be moved or
+ * removed in O(log n).  PH_NEVER entries are not kept.  Memory: 16 bytes an entry and 4 bytes per
+ * slot.
  */
 #ifndef PH_BASE_HEAP_H
 #define PH_BASE_HEAP_H
@@ -29,7 +30,8 @@ void ph_heap_init(struct ph_heap *h);
 /* Frees what the heap owns. */
 void ph_heap_fini(struct ph_heap *h);
 
-/* Sets, moves or (PH_NEVER) removes the deadline of a slot.  Returns 0 or PH_E_NOMEM (unchanged). */
+/* Sets, moves or (PH_NEVER) removes the deadline of a slot.  Returns 0, or PH_E_NOMEM (nothing has
+ * changed). */
 int ph_heap_set(struct ph_heap *h, uint32_t slot, ph_ns at);
 
 /* The earliest deadline, PH_NEVER when empty. */

@@ -1,11 +1,12 @@
 /*
  * An index from keyed hash to slot number: open addressing, linear probing, no tombstones.
  *
- * The map stores {low 32 bits of hash, slot} and never sees a key: the caller compares its own object when a
- * hash matches.  8 bytes an entry at a load of at most 3/4.  Deletion shifts back, so long-lived tables
- * do not decay.
+ * The map stores {low 32 bits of hash, slot} and never sees a key: the caller compares its own
+ * object when a hash matches.  8 bytes an entry at a load of at most 3/4.  Deletion shifts back, so
+ * long-lived tables do not decay.
  *
- *     for (struct ph_map_it it = ph_map_find(m, h); it.slot != PH_MAP_NONE; it = ph_map_next(m, it))
+ *     struct ph_map_it it = ph_map_find(m, h);
+ *     for (; it.slot != PH_MAP_NONE; it = ph_map_next(m, it))
  *         if (same(&table[it.slot], key)) ...
  */
 #ifndef PH_BASE_MAP_H
@@ -39,7 +40,8 @@ void ph_map_fini(struct ph_map *m);
 /* Adds an entry (duplicates of a hash are allowed).  Returns 0 or PH_E_NOMEM (unchanged). */
 int ph_map_add(struct ph_map *m, uint64_t hash, uint32_t slot);
 
-/* Removes the entry with this hash and slot; does nothing when there is none.  Entries move: iterators die. */
+/* Removes the entry with this hash and slot; does nothing when there is none.  Entries move:
+ * iterators die. */
 void ph_map_del(struct ph_map *m, uint64_t hash, uint32_t slot);
 
 /* The next entry after `it` with the same hash. */

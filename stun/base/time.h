@@ -9,7 +9,8 @@
 
 #include <stdint.h>
 
-/* Nanoseconds: an instant on the caller's monotonic clock, or a span.  Signed: differences are safe. */
+/* Nanoseconds: an instant on the caller's monotonic clock, or a span.  Signed: differences are
+ * safe. */
 typedef int64_t ph_ns;
 
 /* "No deadline": later than every instant. */

@@ -1,11 +1,11 @@
 /*
  * The typed attribute table: every attribute that Pinhole knows, once.
  *
- * A row says type number, name and kind; the kind brings decode, encode and print.  Message parsing, the
- * writer, the dump, fuzzers and tests all walk this one table.  Numbers: RFC 8489, 8656, 5780, 6062,
- * 8016, 7635, 8445, 7982, and the two numbers of the SSODA draft (draft-martinsen-tram-ssoda) that
- * coturn up to 4.7 and its clients use for what became RFC 8656's ADDITIONAL-ADDRESS-FAMILY and
- * ADDRESS-ERROR-CODE.
+ * A row says type number, name and kind; the kind brings decode, encode and print.  Message
+ * parsing, the writer, the dump, fuzzers and tests all walk this one table.  Numbers: RFC 8489,
+ * 8656, 5780, 6062, 8016, 7635, 8445, 7982, and the two numbers of the SSODA draft
+ * (draft-martinsen-tram-ssoda) that coturn up to 4.7 and its clients use for what became RFC 8656's
+ * ADDITIONAL-ADDRESS-FAMILY and ADDRESS-ERROR-CODE.
  */
 #ifndef PH_CODEC_ATTR_H
 #define PH_CODEC_ATTR_H
@@ -157,8 +157,8 @@ static inline bool ph_attr_required(uint16_t type)
 int ph_attr_decode(const struct ph_attr_desc *d, const uint8_t *p, size_t n, const uint8_t *txid,
                    struct ph_attr_value *out);
 
-/* Encodes a value into at most cap bytes at p, without header and padding.  Returns the number of bytes,
- * PH_E_NOSPACE, or PH_E_ARG for a value that the attribute cannot carry. */
+/* Encodes a value into at most cap bytes at p, without header and padding.  Returns the number of
+ * bytes, PH_E_NOSPACE, or PH_E_ARG for a value that the attribute cannot carry. */
 int ph_attr_encode(const struct ph_attr_desc *d, const struct ph_attr_value *v, const uint8_t *txid,
                    uint8_t *p, size_t cap);
 

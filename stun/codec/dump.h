@@ -14,10 +14,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes the dump of a frame of n bytes; lines end in '\n', the text in '\0'; cut at cap.  What cannot be
- * parsed is described and shown as hex.  Attributes that a receiver ignores are shown as "(ignored)".
- * With mask, credentials (USERNAME, USERHASH, NONCE, ACCESS-TOKEN, MOBILITY-TICKET, RESERVATION-TOKEN, integrity
- * values) and what cannot be told apart show their length only.  Returns the length that was wanted, like snprintf. */
+/* Writes the dump of a frame of n bytes; lines end in '\n', the text in '\0'; cut at cap.  What
+ * cannot be parsed is described and shown as hex.  Attributes that a receiver ignores are shown as
+ * "(ignored)". With mask, credentials (USERNAME, USERHASH, NONCE, ACCESS-TOKEN, MOBILITY-TICKET,
+ * RESERVATION-TOKEN, integrity values) and what cannot be told apart show their length only.
+ * Returns the length that was wanted, like snprintf. */
 int ph_msg_dump(const uint8_t *p, size_t n, bool mask, char *dst, size_t cap);
 
 #endif

@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-/* The value for a message whose first n bytes stand in front of the FINGERPRINT attribute, and whose header
- * length already counts it. */
+/* The value for a message whose first n bytes stand in front of the FINGERPRINT attribute, and
+ * whose header length already counts it. */
 uint32_t ph_fingerprint(const uint8_t *p, size_t n);
 
 /* Checks a parsed message.  Returns 0, PH_E_MISSING, or PH_E_FORMAT when it does not match. */

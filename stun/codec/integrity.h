@@ -1,13 +1,13 @@
 /*
  * Integrity and keys: the only file of the pure libraries that knows OpenSSL.
  *
- * HMAC is built here on EVP digests that are fetched once per process, since a fetch per message costs more
- * than the hash.  All compares of secrets are constant-time.  Everything may be called from any thread.
- * A digest that fails for another reason (libcrypto out of memory) ends the process: a wrong MAC must never
- * pass for a right one.
+ * HMAC is built here on EVP digests that are fetched once per process, since a fetch per message
+ * costs more than the hash.  All compares of secrets are constant-time.  Everything may be called
+ * from any thread. A digest that fails for another reason (libcrypto out of memory) ends the
+ * process: a wrong MAC must never pass for a right one.
  *
- * Usernames, realms and passwords are taken as the bytes they are: a caller with non-ASCII input applies
- * OpaqueString (RFC 8265) first, as RFC 8489 9.2 asks.
+ * Usernames, realms and passwords are taken as the bytes they are: a caller with non-ASCII input
+ * applies OpaqueString (RFC 8265) first, as RFC 8489 9.2 asks.
  */
 #ifndef PH_CODEC_INTEGRITY_H
 #define PH_CODEC_INTEGRITY_H
@@ -36,9 +36,9 @@ static inline struct ph_slice ph_key_slice(const struct ph_key *k)
     return (struct ph_slice){k->b, k->n};
 }
 
-/* The long-term key: MD5 or SHA-256 of "user:realm:password" (RFC 8489 9.2.2).  Returns 0, or PH_E_ARG for
- * an algorithm that is not MD5 or SHA-256, or PH_E_UNSUPPORTED if the crypto provider lacks it (MD5 in FIPS
- * mode). */
+/* The long-term key: MD5 or SHA-256 of "user:realm:password" (RFC 8489 9.2.2).  Returns 0, or
+ * PH_E_ARG for an algorithm that is not MD5 or SHA-256, or PH_E_UNSUPPORTED if the crypto provider
+ * lacks it (MD5 in FIPS mode). */
 int ph_key_long_term(struct ph_key *out, uint16_t alg, struct ph_slice user, struct ph_slice realm,
                      struct ph_slice password);
 
@@ -68,8 +68,8 @@ int ph_msg_check_integrity(const struct ph_msg *m, struct ph_slice key);
  * PH_E_MISSING or PH_E_AUTH. */
 int ph_msg_check_integrity_sha256(const struct ph_msg *m, struct ph_slice key);
 
-/* Standard base64 with padding (REST passwords; RFC 4648 4).  cap must be at least 4 * ((n + 2) / 3) + 1.
- * Returns the length, without the terminator it writes. */
+/* Standard base64 with padding (REST passwords; RFC 4648 4).  cap must be at least 4 * ((n + 2) /
+ * 3) + 1. Returns the length, without the terminator it writes. */
 size_t ph_base64(char *dst, size_t cap, const uint8_t *p, size_t n);
 
 #endif

@@ -1,13 +1,14 @@
 /*
- * Reading a STUN message (RFC 8489 5, 14; also every TURN and ICE message, which are STUN messages).
+ * Reading a STUN message (RFC 8489 5, 14; also every TURN and ICE message, which are STUN
+ * messages).
  *
  * ph_msg_parse validates the whole frame once: header, lengths, padding, order of the integrity
  * attributes, and leaves an index of where each known attribute lies.  Reading afterwards allocates
  * nothing, cannot run over the end, and decodes only what is asked for.
  *
  * What the index holds is what the RFC lets a receiver see: attributes behind MESSAGE-INTEGRITY are
- * ignored except MESSAGE-INTEGRITY-SHA256 and FINGERPRINT, those behind MESSAGE-INTEGRITY-SHA256 except
- * FINGERPRINT (RFC 8489 14.5, 14.6); of a repeated attribute only the first counts (14).
+ * ignored except MESSAGE-INTEGRITY-SHA256 and FINGERPRINT, those behind MESSAGE-INTEGRITY-SHA256
+ * except FINGERPRINT (RFC 8489 14.5, 14.6); of a repeated attribute only the first counts (14).
  */
 #ifndef PH_CODEC_MSG_H
 #define PH_CODEC_MSG_H
@@ -30,14 +31,15 @@ struct ph_msg {
     uint16_t at[PH_ATTR_COUNT]; /* offset of the attribute header / 4; 0: absent */
 };
 
-/* True if the first n bytes can be the start of a STUN message: two zero bits, the cookie, a length that
- * is a multiple of 4.  Needs 20 bytes; cheap enough for every packet. */
+/* True if the first n bytes can be the start of a STUN message: two zero bits, the cookie, a length
+ * that is a multiple of 4.  Needs 20 bytes; cheap enough for every packet. */
 bool ph_msg_is_stun(const uint8_t *p, size_t n);
 
-/* Validates a frame of exactly n bytes.  Returns 0; PH_E_SHORT when n is less than the header or its length
- * says; PH_E_FORMAT for anything else that is wrong (bits, cookie, length, an attribute that runs over
- * the end, anything behind FINGERPRINT, a wrong size of an integrity attribute or FINGERPRINT).
- * Values of other attributes are checked when they are read.  After an error *m means nothing. */
+/* Validates a frame of exactly n bytes.  Returns 0; PH_E_SHORT when n is less than the header or
+ * its length says; PH_E_FORMAT for anything else that is wrong (bits, cookie, length, an attribute
+ * that runs over the end, anything behind FINGERPRINT, a wrong size of an integrity attribute or
+ * FINGERPRINT). Values of other attributes are checked when they are read.  After an error *m means
+ * nothing. */
 int ph_msg_parse(struct ph_msg *m, const uint8_t *p, size_t n);
 
 /* The 12 bytes of transaction id. */
@@ -60,7 +62,8 @@ int ph_msg_addr(const struct ph_msg *m, enum ph_attr_index ix, struct ph_addr *o
 int ph_msg_uint(const struct ph_msg *m, enum ph_attr_index ix, uint64_t *out);
 int ph_msg_bytes(const struct ph_msg *m, enum ph_attr_index ix, struct ph_slice *out);
 
-/* ERROR-CODE of an error response: sets *code (300..699) and, unless NULL, *reason.  Returns as above. */
+/* ERROR-CODE of an error response: sets *code (300..699) and, unless NULL, *reason.  Returns as
+ * above. */
 int ph_msg_error(const struct ph_msg *m, uint16_t *code, struct ph_slice *reason);
 
 /* One attribute during iteration. */
@@ -74,8 +77,9 @@ struct ph_msg_it {
  * XOR-PEER-ADDRESS of a CreatePermission).  Returns false at the end. */
 bool ph_msg_next(const struct ph_msg *m, struct ph_msg_it *it);
 
-/* Collects visible comprehension-required attributes that Pinhole does not know, each type once, at most max
- * (a small number: the cost is max per attribute).  Returns their number: the content of UNKNOWN-ATTRIBUTES in a 420 answer (RFC 8489 6.3.1). */
+/* Collects visible comprehension-required attributes that Pinhole does not know, each type once, at
+ * most max (a small number: the cost is max per attribute).  Returns their number: the content of
+ * UNKNOWN-ATTRIBUTES in a 420 answer (RFC 8489 6.3.1). */
 unsigned ph_msg_unknown(const struct ph_msg *m, uint16_t *types, unsigned max);
 
 #endif

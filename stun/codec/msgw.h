@@ -8,8 +8,8 @@
  *     ph_msgw_fingerprint(&w);
  *     int n = ph_msgw_end(&w);          // bytes, or the first error
  *
- * After the first error every call does nothing, so only ph_msgw_end needs a check.  Padding is written as
- * zeros, reserved bits too; nothing outside [buf, buf + cap) is touched.
+ * After the first error every call does nothing, so only ph_msgw_end needs a check.  Padding is
+ * written as zeros, reserved bits too; nothing outside [buf, buf + cap) is touched.
  */
 #ifndef PH_CODEC_MSGW_H
 #define PH_CODEC_MSGW_H
@@ -28,13 +28,13 @@ struct ph_msgw {
     int err;      /* 0 or the first PH_E_... */
 };
 
-/* Starts a message.  txid is copied into the frame; it may lie in buf itself (building an answer over the
- * request), as may everything that is copied before it is overwritten. */
+/* Starts a message.  txid is copied into the frame; it may lie in buf itself (building an answer
+ * over the request), as may everything that is copied before it is overwritten. */
 void ph_msgw_begin(struct ph_msgw *w, uint8_t *buf, size_t cap, uint16_t method, enum ph_class cls,
                    const uint8_t txid[static PH_TXID_LEN]);
 
-/* Appends any attribute of the table.  Errors: PH_E_NOSPACE, or PH_E_ARG for an unknown type or a value that
- * it cannot carry. */
+/* Appends any attribute of the table.  Errors: PH_E_NOSPACE, or PH_E_ARG for an unknown type or a
+ * value that it cannot carry. */
 void ph_msgw_attr(struct ph_msgw *w, uint16_t type, const struct ph_attr_value *v);
 
 /* Shorthands: the type must be of the fitting kind. */
@@ -55,7 +55,8 @@ void ph_msgw_integrity(struct ph_msgw *w, struct ph_slice key);
 /* Appends MESSAGE-INTEGRITY-SHA256, n bytes of it: 16 to 32, a multiple of 4 (RFC 8489 14.6). */
 void ph_msgw_integrity_sha256(struct ph_msgw *w, struct ph_slice key, size_t n);
 
-/* Appends FINGERPRINT and closes the frame: what is appended after it fails with PH_E_NOSPACE (RFC 8489 14.7). */
+/* Appends FINGERPRINT and closes the frame: what is appended after it fails with PH_E_NOSPACE (RFC
+ * 8489 14.7). */
 void ph_msgw_fingerprint(struct ph_msgw *w);
 
 /* Ends the message.  Returns its length in bytes (a multiple of 4), or the first error. */

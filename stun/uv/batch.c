@@ -26,12 +26,14 @@ enum {
     HEADS = 16384 /* bytes for what is put in front of packets of coalesced buffers */
 };
 
-_Static_assert(STRIDE >= PH_HEADROOM + PH_BATCH_ROOM + PH_TAILROOM, "a slot does not fit its stride");
+_Static_assert(STRIDE >= PH_HEADROOM + PH_BATCH_ROOM + PH_TAILROOM,
+               "a slot does not fit its stride");
 _Static_assert(STRIDE / LINE % 2 == 1, "an even stride leaves cache sets unused");
 
 /* What comes with a datagram besides its data: segment size and local address. */
 struct control {
-    _Alignas(struct cmsghdr) char room[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    _Alignas(
+        struct cmsghdr) char room[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
 /* The receive buffer that ph_batch_next is taking apart. */

@@ -25,8 +25,8 @@ enum {
     PH_BATCH_ROOM = 65536,        /* bytes of a slot, besides head- and tailroom */
     PH_BATCH_SCRATCH = 64,        /* buffers for packets that are built, not received */
     PH_BATCH_SCRATCH_ROOM = 2048, /* bytes of each, besides head- and tailroom */
-    PH_BATCH_SEGMENTS = 64,       /* packets of one GSO message (UDP_MAX_SEGMENTS of older kernels) */
-    PH_BATCH_GSO_BYTES = 65000    /* bytes of one GSO message */
+    PH_BATCH_SEGMENTS = 64,    /* packets of one GSO message (UDP_MAX_SEGMENTS of older kernels) */
+    PH_BATCH_GSO_BYTES = 65000 /* bytes of one GSO message */
 };
 
 /* Counters: X(name, what it counts). */

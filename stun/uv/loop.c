@@ -1,13 +1,45 @@
 /*
- * The epoll set behind ph_mux, and deadlines on a uv_timer.
+ * Watching sockets, the epoll set behind ph_mux, and deadlines on a uv_timer.
  */
 #include "stun/uv/loop.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-/* How often the sockets are looked at in one turn of the loop: timers and other handles must get their turn. */
-enum { ROUNDS = 8 };
+/* --- a few sockets --------------------------------------------------------------------------------- */
+
+static void on_watched(uv_poll_t *poll, int status, int events)
+{
+    struct ph_watch *w = poll->data;
+    int err;
+    socklen_t len = sizeof err;
+
+    (void)events;
+    if (status < 0) { /* libuv stops watching on EPOLLERR: take the error and go on */
+        getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+        uv_poll_start(poll, UV_READABLE, on_watched);
+    }
+    w->fn(w);
+}
+
+int ph_watch_init(struct ph_watch *w, uv_loop_t *loop, int fd, void (*fn)(struct ph_watch *w),
+                  void *ctx)
+{
+    *w = (struct ph_watch){.fd = fd, .fn = fn, .ctx = ctx};
+    int err = uv_poll_init(loop, &w->poll, fd);
+    if (err)
+        return err;
+    w->poll.data = w;
+    return uv_poll_start(&w->poll, UV_READABLE, on_watched);
+}
+
+void ph_watch_close(struct ph_watch *w)
+{
+    uv_close((uv_handle_t *)&w->poll, NULL);
+}
+
+/* --- thousands ------------------------------------------------------------------------------------- */
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
@@ -16,11 +48,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
     (void)status;
     (void)events;
-    for (int i = 0; i < ROUNDS; i++) {
-        int n = epoll_wait(m->epoll_fd, ev, PH_MUX_EVENTS, 0);
-        if (n <= 0 || !m->fn(m, ev, (unsigned)n))
-            break;
-    }
+    int n = epoll_wait(m->epoll_fd, ev, PH_MUX_EVENTS, 0);
+    if (n > 0)
+        m->fn(m, ev, (unsigned)n);
 }
 
 int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx)
@@ -48,16 +78,13 @@ int ph_mux_add(struct ph_mux *m, int fd, uint32_t id)
 
 static void on_closed(uv_handle_t *h)
 {
-    struct ph_mux *m = h->data;
+    const struct ph_mux *m = h->data;
 
     close(m->epoll_fd);
-    if (m->closed)
-        m->closed(m);
 }
 
-void ph_mux_close(struct ph_mux *m, void (*closed)(struct ph_mux *m))
+void ph_mux_close(struct ph_mux *m)
 {
-    m->closed = closed;
     uv_close((uv_handle_t *)&m->poll, on_closed);
 }
 
@@ -90,7 +117,7 @@ void ph_alarm_set(struct ph_alarm *a, ph_ns at)
     uv_timer_start(&a->timer, on_timer, due > now ? due - now : 0, 0);
 }
 
-void ph_alarm_close(struct ph_alarm *a, uv_close_cb closed)
+void ph_alarm_close(struct ph_alarm *a)
 {
-    uv_close((uv_handle_t *)&a->timer, closed);
+    uv_close((uv_handle_t *)&a->timer, NULL);
 }

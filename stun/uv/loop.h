@@ -1,10 +1,10 @@
 /*
- * What the shells share on a libuv loop: many sockets under one handle, and a deadline.
+ * What the shells share on a libuv loop: watching sockets, and a deadline.
  *
- * ph_mux watches any number of sockets through an epoll set of its own, which libuv sees as a single
- * readable descriptor.  Against a uv_poll_t each that saves 160 bytes and five system calls per socket,
- * the socket's number comes with the event, and ICMP errors (EPOLLERR) do not stop the watching, as they
- * do in libuv.
+ * ph_watch is for the few sockets that always have something to read; each is a handle of libuv.  ph_mux is for
+ * thousands: an epoll set of its own, which libuv sees as a single readable descriptor.  Against a uv_poll_t each
+ * that saves 160 bytes and five system calls per socket, the socket's number comes with the event, and ICMP errors
+ * (EPOLLERR) do not stop the watching, as they do in libuv.
  */
 #ifndef PH_UV_LOOP_H
 #define PH_UV_LOOP_H
@@ -16,20 +16,34 @@
 #include <sys/epoll.h>
 #include <uv.h>
 
+struct ph_watch {
+    uv_poll_t poll;
+    int fd;
+    uint32_t id; /* the caller's */
+    void (*fn)(struct ph_watch *w);
+    void *ctx; /* the caller's */
+};
+
+/* Calls fn whenever the socket is readable or has an error pending, which fn takes by reading.  0 or -errno; then
+ * there is nothing to close. */
+int ph_watch_init(struct ph_watch *w, uv_loop_t *loop, int fd, void (*fn)(struct ph_watch *w),
+                  void *ctx);
+
+/* Stops watching; to be called before the socket is closed.  w may be freed when the handle is closed. */
+void ph_watch_close(struct ph_watch *w);
+
 enum { PH_MUX_EVENTS = 128 };
 
 struct ph_mux;
 
 /* Called with all sockets that are ready (data.u32 is the socket's number, events has EPOLLIN, EPOLLERR), at most
- * PH_MUX_EVENTS.  Returns true if it was so busy that looking again at once is worthwhile.  A socket may have been
- * closed since, by the handling of an event before it. */
-typedef bool ph_mux_fn(struct ph_mux *m, const struct epoll_event *ev, unsigned n);
+ * PH_MUX_EVENTS.  A socket may have been closed since, by the handling of an event before it. */
+typedef void ph_mux_fn(struct ph_mux *m, const struct epoll_event *ev, unsigned n);
 
 struct ph_mux {
     uv_poll_t poll;
     int epoll_fd;
     ph_mux_fn *fn;
-    void (*closed)(struct ph_mux *m);
     void *ctx; /* the caller's */
 };
 
@@ -39,8 +53,8 @@ int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx);
 /* Adds a socket under a number of the caller's; level-triggered.  Closing the socket removes it.  0 or -errno. */
 int ph_mux_add(struct ph_mux *m, int fd, uint32_t id);
 
-/* Stops watching; m may be freed when closed (may be NULL) has been called. */
-void ph_mux_close(struct ph_mux *m, void (*closed)(struct ph_mux *m));
+/* Stops watching.  m may be freed when the handle is closed. */
+void ph_mux_close(struct ph_mux *m);
 
 /* Monotonic time, as every core gets it. */
 static inline ph_ns ph_now(void)
@@ -64,7 +78,7 @@ void ph_alarm_init(struct ph_alarm *a, uv_loop_t *loop, void (*fn)(struct ph_ala
  * deadline, finds nothing due and arms it again. */
 void ph_alarm_set(struct ph_alarm *a, ph_ns at);
 
-/* Closes the timer; closed (may be NULL) is called when a may be freed. */
-void ph_alarm_close(struct ph_alarm *a, uv_close_cb closed);
+/* Closes the timer.  a may be freed when the handle is closed. */
+void ph_alarm_close(struct ph_alarm *a);
 
 #endif

@@ -21,7 +21,8 @@ enum { MESSAGES = 256, IOVS = 1024 };
 
 /* What goes with a message besides its data. */
 struct control {
-    _Alignas(struct cmsghdr) char room[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(sizeof(uint16_t)) +
+                                       CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
 /* A queued message: one packet or a run. */
@@ -51,10 +52,10 @@ struct ph_sendq {
 static int system_send(void *ctx, int fd, const struct msghdr *m)
 {
     (void)ctx;
-    ssize_t n = m->msg_iovlen == 1 && !m->msg_controllen
-                    ? sendto(fd, m->msg_iov->iov_base, m->msg_iov->iov_len, 0, m->msg_name,
-                             m->msg_namelen)
-                    : sendmsg(fd, m, 0);
+    ssize_t n =
+        m->msg_iovlen == 1 && !m->msg_controllen
+            ? sendto(fd, m->msg_iov->iov_base, m->msg_iov->iov_len, 0, m->msg_name, m->msg_namelen)
+            : sendmsg(fd, m, 0);
     return n < 0 ? -errno : (int)n;
 }
 

@@ -15,14 +15,13 @@
 
 enum {
     SOCKETS = PH_STUN_UV_SERVERS * PH_STUND_SOCKETS,
-    BUFFER = 4 << 20, /* bytes of a socket's buffers, unless configured */
-    BUSY = 8          /* packets that make it likely that more have come meanwhile */
+    BUFFER = 4 << 20 /* bytes of a socket's buffers, unless configured */
 };
 
 struct worker {
     struct ph_stun_uv *owner;
     struct ph_worker *w;
-    struct ph_mux mux;
+    struct ph_watch watch[SOCKETS];
     struct ph_batch *batch;
     struct ph_budget *budget;
     struct ph_udp sock[SOCKETS];
@@ -40,74 +39,73 @@ struct ph_stun_uv {
 
 /* --- packets --------------------------------------------------------------------------------------- */
 
-static unsigned serve(struct worker *w, uint32_t id, ph_ns now)
+static void on_ready(struct ph_watch *watch)
 {
+    struct worker *w = watch->ctx;
+    const uint32_t id = watch->id;
     const struct ph_addr *at = &w->owner->at[id];
     struct ph_stund *core = &w->core[id / PH_STUND_SOCKETS];
-    unsigned packets = 0;
+    const ph_ns now = ph_now();
     struct ph_pkt p;
 
     ph_batch_recv(w->batch, &w->sock[id], PH_BATCH_VLEN);
-    for (p.dst = *at; ph_batch_next(w->batch, &p); p.dst = *at, packets++) {
+    for (p.dst = *at; ph_batch_next(w->batch, &p); p.dst = *at) {
         p.dst.port = at->port;
         p.sock = id;
         if (ph_batch_own(w->batch, &p) && ph_stund_input(core, &p, now) == PH_SEND)
             ph_batch_send(w->batch, &w->sock[p.sock], &p);
     }
-    return packets;
-}
-
-static bool on_ready(struct ph_mux *m, const struct epoll_event *ev, unsigned n)
-{
-    struct worker *w = m->ctx;
-    const ph_ns now = ph_now();
-    unsigned packets = 0;
-
-    for (unsigned i = 0; i < n; i++)
-        packets += serve(w, ev[i].data.u32, now);
     ph_batch_flush(w->batch);
-    return packets >= BUSY;
 }
 
 /* --- life of a worker ------------------------------------------------------------------------------ */
 
-static void close_sockets(struct worker *w)
+/* Opens and watches a socket. */
+static int open_socket(struct worker *w, uv_loop_t *loop, uint32_t id, const struct ph_addr *at)
 {
-    for (unsigned i = 0; i < SOCKETS; i++)
-        ph_udp_close(&w->sock[i]);
+    struct ph_stun_uv *s = w->owner;
+    const struct ph_udp_opts o = {.rcvbuf = s->c.rcvbuf ? s->c.rcvbuf : BUFFER,
+                                  .sndbuf = s->c.sndbuf ? s->c.sndbuf : BUFFER,
+                                  .device = s->c.device,
+                                  .reuseport = s->c.workers > 1,
+                                  .pktinfo = true,
+                                  .gro = true};
+    struct ph_udp u;
+    int err = ph_udp_open(&u, at, &o);
+
+    if (!err) {
+        err = ph_udp_local(&u, &s->at[id]);
+        if (!err)
+            err = ph_watch_init(&w->watch[id], loop, u.fd, on_ready, w);
+        if (err)
+            ph_udp_close(&u);
+    }
+    if (err) {
+        s->failed = *at;
+        return err;
+    }
+    w->watch[id].id = id;
+    w->sock[id] = u;
+    return 0;
 }
 
 /* Opens the sockets of one server and makes its core. */
-static int open_server(struct worker *w, unsigned n)
+static int open_server(struct worker *w, uv_loop_t *loop, unsigned n)
 {
     struct ph_stun_uv *s = w->owner;
     const struct ph_stun_uv_one *one = &s->c.server[n];
     struct ph_stund_conf stund = one->stund;
-    struct ph_udp_opts o = {.rcvbuf = s->c.rcvbuf ? s->c.rcvbuf : BUFFER,
-                            .sndbuf = s->c.sndbuf ? s->c.sndbuf : BUFFER,
-                            .device = s->c.device,
-                            .reuseport = s->c.workers > 1,
-                            .pktinfo = true,
-                            .gro = true};
 
     stund.budget = w->budget;
     for (unsigned i = 0; i < PH_STUND_SOCKETS; i++) {
         const uint32_t id = n * PH_STUND_SOCKETS + i;
-        const struct ph_addr *at = s->at[id].family    ? &s->at[id]
+        const struct ph_addr *at = s->at[id].family      ? &s->at[id]
                                    : one->bind[i].family ? &one->bind[i]
                                                          : &one->stund.at[i];
         stund.sock[i] = id;
-        if (at->family == PH_AF_NONE)
-            continue;
-        int err = ph_udp_open(&w->sock[id], at, &o);
-        if (!err)
-            err = ph_udp_local(&w->sock[id], &s->at[id]);
-        if (!err)
-            err = ph_mux_add(&w->mux, w->sock[id].fd, id);
-        if (err) {
-            s->failed = *at;
+        int err = at->family ? open_socket(w, loop, id, at) : 0;
+        if (err)
             return err;
-        }
         if (one->bind[i].family == PH_AF_NONE)
             stund.at[i] = s->at[id];
     }
@@ -119,24 +117,24 @@ static void stop(struct ph_worker *pw, void *ctx)
     struct worker *w = ctx;
 
     (void)pw;
-    ph_mux_close(&w->mux, NULL);
-    close_sockets(w);
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        if (w->sock[i].fd < 0)
+            continue;
+        ph_watch_close(&w->watch[i]);
+        ph_udp_close(&w->sock[i]);
+    }
 }
 
 static int start(struct ph_worker *pw, void *ctx)
 {
     struct worker *w = ctx;
     const struct ph_stun_uv *s = w->owner;
-    int err = PH_E_NOMEM;
 
     w->batch = ph_batch_new(NULL);
     w->budget = ph_budget_new(&s->c.budget, &s->env);
-    if (w->batch && w->budget)
-        err = ph_mux_init(&w->mux, ph_worker_loop(pw), on_ready, w);
-    if (err)
-        return err;
+    int err = w->batch && w->budget ? 0 : PH_E_NOMEM;
     for (unsigned i = 0; i < s->c.n_servers && !err; i++)
-        err = open_server(w, i);
+        err = open_server(w, ph_worker_loop(pw), i);
     if (err)
         stop(pw, w);
     return err;
@@ -176,8 +174,7 @@ static int add_worker(struct ph_stun_uv *s)
 
 /* --- life of the server ---------------------------------------------------------------------------- */
 
-int ph_stun_uv_new(struct ph_stun_uv **out, const struct ph_stun_uv_conf *c,
-                   struct ph_addr *failed)
+int ph_stun_uv_new(struct ph_stun_uv **out, const struct ph_stun_uv_conf *c, struct ph_addr *failed)
 {
     const unsigned n = c->workers ? c->workers : 1;
     int err = 0;

@@ -21,20 +21,22 @@ enum { PH_STUN_UV_SERVERS = 16 };
 
 /* One server: a single address, or two or the four of RFC 5780. */
 struct ph_stun_uv_one {
-    struct ph_stund_conf stund;            /* sock[] and budget are filled in by the shell */
-    struct ph_addr bind[PH_STUND_SOCKETS]; /* where to bind, if that is not stund.at (behind a 1:1 NAT) */
+    struct ph_stund_conf stund; /* sock[] and budget are filled in by the shell */
+    struct ph_addr
+        bind[PH_STUND_SOCKETS]; /* where to bind, if that is not stund.at (behind a 1:1 NAT) */
 };
 
 /* Zero means the default given. */
 struct ph_stun_uv_conf {
     struct ph_stun_uv_one server[PH_STUN_UV_SERVERS]; /* one for IPv4, one for IPv6 ... */
     unsigned n_servers;
-    unsigned workers;           /* threads; 0: run on `loop` */
-    uv_loop_t *loop;            /* the caller's, with workers = 0 */
+    unsigned workers;             /* threads; 0: run on `loop` */
+    uv_loop_t *loop;              /* the caller's, with workers = 0 */
     struct ph_budget_conf budget; /* of each worker */
-    const struct ph_env *env;   /* copied; NULL: the system's randomness, no log */
-    uint32_t rcvbuf, sndbuf;    /* bytes of each socket; 4 MB and 4 MB, cut to what the system allows */
-    const char *device;         /* SO_BINDTODEVICE, NULL: any */
+    const struct ph_env *env;     /* copied; NULL: the system's randomness, no log */
+    uint32_t rcvbuf,
+        sndbuf;         /* bytes of each socket; 4 MB and 4 MB, cut to what the system allows */
+    const char *device; /* SO_BINDTODEVICE, NULL: any */
 };
 
 /* Of all workers. */

@@ -137,7 +137,8 @@ static bool read_error(struct ph_udp_error *e, const struct cmsghdr *c)
     } x;
 
     memset(&x, 0, sizeof x);
-    memcpy(&x, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0) < sizeof x ? c->cmsg_len - CMSG_LEN(0) : sizeof x);
+    memcpy(&x, CMSG_DATA(c),
+           c->cmsg_len - CMSG_LEN(0) < sizeof x ? c->cmsg_len - CMSG_LEN(0) : sizeof x);
     e->err = (int)x.ee.ee_errno;
     e->type = x.ee.ee_type;
     e->code = x.ee.ee_code;

@@ -14,10 +14,11 @@ struct ph_worker;
 
 /* How to run.  The callbacks get the worker and ctx. */
 struct ph_worker_conf {
-    uv_loop_t *loop;                              /* run on this loop of the caller; NULL: a thread */
-    int (*start)(struct ph_worker *w, void *ctx); /* 0, or a negative error, with all handles closing */
+    uv_loop_t *loop; /* run on this loop of the caller; NULL: a thread */
+    int (*start)(struct ph_worker *w,
+                 void *ctx); /* 0, or a negative error, with all handles closing */
     void (*stop)(struct ph_worker *w, void *ctx); /* close every handle that start opened */
-    void (*gone)(void *ctx);                      /* last: all handles are closed; free ctx.  May be NULL */
+    void (*gone)(void *ctx); /* last: all handles are closed; free ctx.  May be NULL */
     void *ctx;
 };
 

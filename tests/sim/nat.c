@@ -39,8 +39,11 @@ static void apply_conf(struct sim_nat *t, const struct sim_nat_conf *c)
     t->next_port = t->conf.port_lo;
     if (c->nat64)
         t->prefix64 = sim__ip(c->nat64);
-    for (unsigned i = 0; i < SIM_NAT_IPS && c->external[i]; i++)
+    t->conf.nat64 = NULL;
+    for (unsigned i = 0; i < SIM_NAT_IPS && c->external[i]; i++) {
         add_external(t, c->external[i]);
+        t->conf.external[i] = NULL; /* the texts are the caller's */
+    }
 }
 
 struct sim_nat *sim_nat_new(struct sim *s, const char *name, struct sim_net *inside,
