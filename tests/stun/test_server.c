@@ -291,6 +291,23 @@ Test(stun_server, pays_every_answer_from_the_budget_of_its_source)
     ph_budget_free(b);
 }
 
+/* Whoever forges a source must send as much as the victim gets; only the number of such answers is limited. */
+Test(stun_server, answers_no_longer_than_their_requests_cost_little)
+{
+    static const struct ph_env env = {.rand = zeros};
+    static uint8_t padding[1500];
+    struct ph_budget *b = ph_budget_new(&(struct ph_budget_conf){.addr_burst = 100}, &env);
+    struct ph_stund_conf c = discovery_conf();
+    c.budget = b;
+    for (unsigned i = 0; i < 6; i++) {
+        struct trial *t = trial(&c);
+        ph_msgw_bytes(&t->w, PH_ATTR_PADDING, (struct ph_slice){padding, sizeof padding});
+        cr_assert_eq(ask(t), i < 5 ? PH_SEND : PH_DROP, "answer %u", i);
+        free(t);
+    }
+    ph_budget_free(b);
+}
+
 /* ---- amplification ---- */
 
 /* What a request of each kind draws, as bytes of UDP payload.  Over IPv4 nothing that is on by
