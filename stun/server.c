@@ -264,7 +264,10 @@ int ph_stund_answer(struct ph_stund *s, const struct ph_msg *m, struct ph_pkt *p
     int n = write_answer(s, &a, code, p);
     if (n < 0)
         return PH_DROP;
-    if (!ph_budget_take(s->c.budget, &p->src, (uint32_t)n, now)) {
+    /* An answer that is no longer than its request (PADDING) gains a forger nothing: only their number is
+     * limited. */
+    uint32_t cost = (uint32_t)n > a.len ? (uint32_t)n : PH_STUN_HEADER;
+    if (!ph_budget_take(s->c.budget, &p->src, cost, now)) {
         s->stats.over_budget++;
         return PH_DROP;
     }

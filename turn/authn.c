@@ -84,11 +84,27 @@ static int look_up(struct ph__req *r, uint16_t alg)
     return err;
 }
 
+bool ph__refusal_is_logged(struct ph_turnd *d, ph_ns now)
+{
+    enum { A_SECOND = 10 };
+
+    if (now - d->refusals_at >= PH_SEC(1)) {
+        if (d->refusals > A_SECOND)
+            ph_logf(&d->env, PH_LOG_INFO, "%u more refusals were not logged",
+                    (unsigned)d->refusals - A_SECOND);
+        d->refusals_at = now;
+        d->refusals = 0;
+    }
+    return d->refusals++ < A_SECOND;
+}
+
 static int refuse(struct ph__req *r, const char *why)
 {
     char text[PH_ADDR_TEXT];
-    ph_logf(&r->d->env, PH_LOG_INFO, "401 to %s user \"%.*s\": %s", ph_addr_text(&r->p->src, text),
-            (int)r->name.n, r->name.p ? (const char *)r->name.p : "", why);
+    if (ph__refusal_is_logged(r->d, r->now))
+        ph_logf(&r->d->env, PH_LOG_INFO, "401 to %s user \"%.*s\": %s",
+                ph_addr_text(&r->p->src, text), (int)r->name.n,
+                r->name.p ? (const char *)r->name.p : "", why);
     return ph__reply_challenge(r, 401);
 }
 

@@ -66,10 +66,11 @@ static uint16_t peer_code(const struct ph__req *r, const struct ph_addr *peer)
         return 443;
     if (ph__peer_check(r->d, peer, &perm)) {
         char text[PH_ADDR_TEXT];
+        const char *why = ph_acl_check(r->d->c.acl, peer);
         r->d->stats.forbidden_peer++;
-        ph_logf(&r->d->env, PH_LOG_INFO, "403 peer %s: %s", ph_addr_text(peer, text),
-                ph_acl_check(r->d->c.acl, peer) ? ph_acl_check(r->d->c.acl, peer)
-                                                : "a listener of this server");
+        if (ph__refusal_is_logged(r->d, r->now))
+            ph_logf(&r->d->env, PH_LOG_INFO, "403 peer %s: %s", ph_addr_text(peer, text),
+                    why ? why : "a listener of this server");
         return 403;
     }
     return 0;

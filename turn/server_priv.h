@@ -147,6 +147,8 @@ struct ph_turnd {
 
     int64_t wall_s; /* wall clock at wall_at */
     ph_ns wall_at;
+    ph_ns refusals_at;   /* second whose refusals are being logged */
+    uint32_t refusals;   /* in that second */
     uint64_t indication; /* counts Data indications, for their transaction ids */
     uint32_t rotate;     /* next relay address to try */
     uint32_t cost_401;   /* bytes of the last 401, given back to who authenticates */
@@ -203,6 +205,8 @@ struct ph_slice ph__user_id(const struct ph__user *u);
  * stands in the packet, or it is to be dropped. */
 int ph__authenticate(struct ph__req *r);
 int64_t ph__wall(const struct ph_turnd *d, ph_ns now);
+/* True for the first few refusals of a second: whoever causes refusals must not fill the log. */
+bool ph__refusal_is_logged(struct ph_turnd *d, ph_ns now);
 
 /* --- reply.c ------------------------------------------------------------------------------------- */
 /* Starts the success answer over the request. */
