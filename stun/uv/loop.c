@@ -1,45 +1,33 @@
 /*
- * Watching sockets, the epoll set behind ph_mux, and deadlines on a uv_timer.
+ * The epoll set behind ph_mux, and deadlines on a uv_timer.
  */
 #include "stun/uv/loop.h"
 
 #include <errno.h>
-#include <sys/socket.h>
+#include <string.h>
 #include <unistd.h>
 
-/* --- a few sockets --------------------------------------------------------------------------------- */
+/* The number of the loop's own descriptor in the set. */
+static const uint32_t loop_id = UINT32_MAX;
 
-static void on_watched(uv_poll_t *poll, int status, int events)
+int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx)
 {
-    struct ph_watch *w = poll->data;
-    int err;
-    socklen_t len = sizeof err;
+    int fd = epoll_create1(EPOLL_CLOEXEC);
 
-    (void)events;
-    if (status < 0) { /* libuv stops watching on EPOLLERR: take the error and go on */
-        getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &err, &len);
-        uv_poll_start(poll, UV_READABLE, on_watched);
-    }
-    w->fn(w);
+    if (fd < 0)
+        return -errno;
+    *m = (struct ph_mux){.loop = loop, .epoll_fd = fd, .fn = fn, .ctx = ctx};
+    return 0;
 }
 
-int ph_watch_init(struct ph_watch *w, uv_loop_t *loop, int fd, void (*fn)(struct ph_watch *w),
-                  void *ctx)
+int ph_mux_add(struct ph_mux *m, int fd, uint32_t id)
 {
-    *w = (struct ph_watch){.fd = fd, .fn = fn, .ctx = ctx};
-    int err = uv_poll_init(loop, &w->poll, fd);
-    if (err)
-        return err;
-    w->poll.data = w;
-    return uv_poll_start(&w->poll, UV_READABLE, on_watched);
+    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = id};
+
+    return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
 
-void ph_watch_close(struct ph_watch *w)
-{
-    uv_close((uv_handle_t *)&w->poll, NULL);
-}
-
-/* --- thousands ------------------------------------------------------------------------------------- */
+/* --- inside a loop --------------------------------------------------------------------------------- */
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
@@ -53,39 +41,82 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         m->fn(m, ev, (unsigned)n);
 }
 
-int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx)
+int ph_mux_nest(struct ph_mux *m)
 {
-    int fd = epoll_create1(EPOLL_CLOEXEC);
+    int err = uv_poll_init(m->loop, &m->poll, m->epoll_fd);
 
-    if (fd < 0)
-        return -errno;
-    *m = (struct ph_mux){.epoll_fd = fd, .fn = fn, .ctx = ctx};
-    m->poll.data = m;
-    int err = uv_poll_init(loop, &m->poll, fd);
-    if (err) {
-        close(fd);
+    if (err)
         return err;
-    }
+    m->nested = true;
+    m->poll.data = m;
     return uv_poll_start(&m->poll, UV_READABLE, on_readable);
-}
-
-int ph_mux_add(struct ph_mux *m, int fd, uint32_t id)
-{
-    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = id};
-
-    return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
 
 static void on_closed(uv_handle_t *h)
 {
-    const struct ph_mux *m = h->data;
+    struct ph_mux *m = h->data;
 
     close(m->epoll_fd);
+    m->epoll_fd = -1;
 }
 
 void ph_mux_close(struct ph_mux *m)
 {
-    uv_close((uv_handle_t *)&m->poll, on_closed);
+    if (m->nested) {
+        uv_close((uv_handle_t *)&m->poll, on_closed);
+        return;
+    }
+    close(m->epoll_fd);
+    m->epoll_fd = -1;
+}
+
+/* --- around a loop --------------------------------------------------------------------------------- */
+
+/* libuv tells the kernel which descriptors to watch at the start of its next turn; until then they wait in a queue,
+ * which uv_backend_timeout does not consider.  Embedding a loop therefore needs to look at that queue.  It is an
+ * empty ring when its first pointer points to itself: so in all of libuv 1.x, whose loop is part of its ABI. */
+static bool has_unregistered(const uv_loop_t *loop)
+{
+    const void *ring = &loop->watcher_queue, *first;
+
+    memcpy(&first, ring, sizeof first);
+    return first != ring;
+}
+
+/* Waits for datagrams, or for libuv to have something to do: then returns true. */
+static bool turn(struct ph_mux *m)
+{
+    struct epoll_event ev[PH_MUX_EVENTS];
+
+    uv_update_time(m->loop);
+    const int timeout = uv_backend_timeout(m->loop);
+    const int n = epoll_wait(m->epoll_fd, ev, PH_MUX_EVENTS, timeout);
+    bool due = timeout == 0 || n <= 0;
+    int k = 0;
+    for (int i = 0; i < n; i++) {
+        if (ev[i].data.u32 == loop_id)
+            due = true;
+        else
+            ev[k++] = ev[i];
+    }
+    if (k)
+        m->fn(m, ev, (unsigned)k);
+    return due;
+}
+
+int ph_mux_wrap(struct ph_mux *m)
+{
+    return ph_mux_add(m, uv_backend_fd(m->loop), loop_id);
+}
+
+void ph_mux_run(struct ph_mux *m)
+{
+    while (m->epoll_fd >= 0) {
+        uv_run(m->loop, UV_RUN_NOWAIT);
+        while (m->epoll_fd >= 0 && !has_unregistered(m->loop) && !turn(m))
+            ;
+    }
+    uv_run(m->loop, UV_RUN_DEFAULT);
 }
 
 /* --- deadlines ------------------------------------------------------------------------------------- */

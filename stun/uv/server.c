@@ -7,7 +7,6 @@
 #include "stun/uv/server.h"
 #include "stun/base/error.h"
 #include "stun/uv/env.h"
-#include "stun/uv/loop.h"
 #include "stun/uv/worker.h"
 
 #include <stdlib.h>
@@ -21,7 +20,6 @@ enum {
 struct worker {
     struct ph_stun_uv *owner;
     struct ph_worker *w;
-    struct ph_watch watch[SOCKETS];
     struct ph_batch *batch;
     struct ph_budget *budget;
     struct ph_udp sock[SOCKETS];
@@ -39,13 +37,10 @@ struct ph_stun_uv {
 
 /* --- packets --------------------------------------------------------------------------------------- */
 
-static void on_ready(struct ph_watch *watch)
+static void serve(struct worker *w, uint32_t id, ph_ns now)
 {
-    struct worker *w = watch->ctx;
-    const uint32_t id = watch->id;
     const struct ph_addr *at = &w->owner->at[id];
     struct ph_stund *core = &w->core[id / PH_STUND_SOCKETS];
-    const ph_ns now = ph_now();
     struct ph_pkt p;
 
     ph_batch_recv(w->batch, &w->sock[id], PH_BATCH_VLEN);
@@ -55,13 +50,23 @@ static void on_ready(struct ph_watch *watch)
         if (ph_batch_own(w->batch, &p) && ph_stund_input(core, &p, now) == PH_SEND)
             ph_batch_send(w->batch, &w->sock[p.sock], &p);
     }
+}
+
+static void on_ready(struct ph_mux *m, const struct epoll_event *ev, unsigned n)
+{
+    struct worker *w = m->ctx;
+    const ph_ns now = ph_now();
+
+    for (unsigned i = 0; i < n; i++)
+        serve(w, ev[i].data.u32, now);
     ph_batch_flush(w->batch);
 }
 
 /* --- life of a worker ------------------------------------------------------------------------------ */
 
 /* Opens and watches a socket. */
-static int open_socket(struct worker *w, uv_loop_t *loop, uint32_t id, const struct ph_addr *at)
+static int open_socket(struct worker *w, struct ph_worker *pw, uint32_t id,
+                       const struct ph_addr *at)
 {
     struct ph_stun_uv *s = w->owner;
     const struct ph_udp_opts o = {.rcvbuf = s->c.rcvbuf ? s->c.rcvbuf : BUFFER,
@@ -76,7 +81,7 @@ static int open_socket(struct worker *w, uv_loop_t *loop, uint32_t id, const str
     if (!err) {
         err = ph_udp_local(&u, &s->at[id]);
         if (!err)
-            err = ph_watch_init(&w->watch[id], loop, u.fd, on_ready, w);
+            err = ph_worker_watch(pw, u.fd, id);
         if (err)
             ph_udp_close(&u);
     }
@@ -84,13 +89,12 @@ static int open_socket(struct worker *w, uv_loop_t *loop, uint32_t id, const str
         s->failed = *at;
         return err;
     }
-    w->watch[id].id = id;
     w->sock[id] = u;
     return 0;
 }
 
 /* Opens the sockets of one server and makes its core. */
-static int open_server(struct worker *w, uv_loop_t *loop, unsigned n)
+static int open_server(struct worker *w, struct ph_worker *pw, unsigned n)
 {
     struct ph_stun_uv *s = w->owner;
     const struct ph_stun_uv_one *one = &s->c.server[n];
@@ -103,7 +107,7 @@ static int open_server(struct worker *w, uv_loop_t *loop, unsigned n)
                                    : one->bind[i].family ? &one->bind[i]
                                                          : &one->stund.at[i];
         stund.sock[i] = id;
-        int err = at->family ? open_socket(w, loop, id, at) : 0;
+        int err = at->family ? open_socket(w, pw, id, at) : 0;
         if (err)
             return err;
         if (one->bind[i].family == PH_AF_NONE)
@@ -117,12 +121,8 @@ static void stop(struct ph_worker *pw, void *ctx)
     struct worker *w = ctx;
 
     (void)pw;
-    for (unsigned i = 0; i < SOCKETS; i++) {
-        if (w->sock[i].fd < 0)
-            continue;
-        ph_watch_close(&w->watch[i]);
+    for (unsigned i = 0; i < SOCKETS; i++)
         ph_udp_close(&w->sock[i]);
-    }
 }
 
 static int start(struct ph_worker *pw, void *ctx)
@@ -134,7 +134,7 @@ static int start(struct ph_worker *pw, void *ctx)
     w->budget = ph_budget_new(&s->c.budget, &s->env);
     int err = w->batch && w->budget ? 0 : PH_E_NOMEM;
     for (unsigned i = 0; i < s->c.n_servers && !err; i++)
-        err = open_server(w, ph_worker_loop(pw), i);
+        err = open_server(w, pw, i);
     if (err)
         stop(pw, w);
     return err;
@@ -160,6 +160,7 @@ static int add_worker(struct ph_stun_uv *s)
         w->sock[i].fd = -1;
     struct ph_worker_conf c = {.loop = s->c.workers ? NULL : s->c.loop,
                                .start = start,
+                               .ready = on_ready,
                                .stop = stop,
                                .gone = gone,
                                .ctx = w};

@@ -23,6 +23,7 @@ struct ph_worker {
     pthread_t thread; /* to join */
     pthread_t self;   /* the worker's, or that of the caller's loop */
     uv_loop_t own, *loop;
+    struct ph_mux mux;
     uv_async_t async;
     uv_idle_t last; /* on the caller's loop: tells when all else is closed */
     uv_sem_t started;
@@ -132,6 +133,7 @@ static void end(struct ph_worker *w)
     run_jobs(w);
     if (!w->err)
         w->c.stop(w, w->c.ctx);
+    ph_mux_close(&w->mux);
     uv_close((uv_handle_t *)&w->async, w->threaded ? NULL : on_inline_closed);
 }
 
@@ -167,7 +169,7 @@ static void *thread_main(void *arg)
     if (w->err)
         end(w);
     uv_sem_post(&w->started);
-    uv_run(w->loop, UV_RUN_DEFAULT);
+    ph_mux_run(&w->mux);
     if (w->c.gone)
         w->c.gone(w->c.ctx);
     uv_loop_close(w->loop);
@@ -178,18 +180,19 @@ static int start_thread(struct ph_worker *w)
 {
     int err = pthread_create(&w->thread, NULL, thread_main, w);
 
-    if (err) {
-        uv_close((uv_handle_t *)&w->async, NULL);
-        uv_run(w->loop, UV_RUN_DEFAULT);
-        uv_loop_close(w->loop);
+    if (err) { /* then the loop ends here */
+        w->err = -err;
+        end(w);
+        ph_mux_run(&w->mux);
         if (w->c.gone)
             w->c.gone(w->c.ctx);
+        uv_loop_close(w->loop);
         release(w);
         return -err;
     }
     uv_sem_wait(&w->started);
-    if (w->err) {
-        err = w->err;
+    err = w->err;
+    if (err) {
         pthread_join(w->thread, NULL);
         release(w);
     }
@@ -199,20 +202,42 @@ static int start_thread(struct ph_worker *w)
 static int start_inline(struct ph_worker *w)
 {
     w->self = pthread_self();
-    w->err = w->c.start(w, w->c.ctx);
+    w->err = ph_mux_nest(&w->mux);
+    if (!w->err)
+        w->err = w->c.start(w, w->c.ctx);
     int err = w->err;
     if (err)
         end(w);
     return err;
 }
 
-/* A worker that has not started.  NULL when the system has no room for one. */
-static struct ph_worker *create(const struct ph_worker_conf *c)
+/* The loop, the queue's handle and the set of sockets. */
+static int open_loop(struct ph_worker *w)
+{
+    int err = w->threaded ? uv_loop_init(&w->own) : 0;
+
+    if (err)
+        return err;
+    err = ph_mux_init(&w->mux, w->loop, w->c.ready, w->c.ctx);
+    if (!err) {
+        err = w->threaded ? ph_mux_wrap(&w->mux) : 0;
+        if (!err)
+            err = uv_async_init(w->loop, &w->async, on_async);
+        if (err)
+            ph_mux_close(&w->mux);
+    }
+    if (err && w->threaded)
+        uv_loop_close(&w->own);
+    return err;
+}
+
+/* A worker that has not started; 0 and *out, or the system's error. */
+static int create(struct ph_worker **out, const struct ph_worker_conf *c)
 {
     struct ph_worker *w = calloc(1, sizeof *w);
 
     if (!w)
-        return NULL;
+        return PH_E_NOMEM;
     w->c = *c;
     w->threaded = !c->loop;
     w->loop = c->loop ? c->loop : &w->own;
@@ -220,29 +245,25 @@ static struct ph_worker *create(const struct ph_worker_conf *c)
     w->async.data = w;
     pthread_mutex_init(&w->lock, NULL);
     uv_sem_init(&w->started, 0);
-    if (w->threaded && uv_loop_init(&w->own)) {
+    int err = open_loop(w);
+    if (err)
         release(w);
-        return NULL;
-    }
-    if (uv_async_init(w->loop, &w->async, on_async)) {
-        if (w->threaded)
-            uv_loop_close(&w->own);
-        release(w);
-        return NULL;
-    }
-    return w;
+    else
+        *out = w;
+    return err;
 }
 
 int ph_worker_new(struct ph_worker **out, const struct ph_worker_conf *c)
 {
-    struct ph_worker *w = create(c);
+    struct ph_worker *w;
+    int err = create(&w, c);
 
-    if (!w) {
+    if (err) {
         if (c->gone)
             c->gone(c->ctx);
-        return PH_E_NOMEM;
+        return err;
     }
-    int err = w->threaded ? start_thread(w) : start_inline(w);
+    err = w->threaded ? start_thread(w) : start_inline(w);
     if (!err)
         *out = w;
     return err;
@@ -267,4 +288,9 @@ void ph_worker_free(struct ph_worker *w)
 uv_loop_t *ph_worker_loop(struct ph_worker *w)
 {
     return w->loop;
+}
+
+int ph_worker_watch(struct ph_worker *w, int fd, uint32_t id)
+{
+    return ph_mux_add(&w->mux, fd, id);
 }

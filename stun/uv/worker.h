@@ -8,16 +8,18 @@
 #ifndef PH_UV_WORKER_H
 #define PH_UV_WORKER_H
 
-#include <uv.h>
+#include "stun/uv/loop.h"
 
 struct ph_worker;
 
-/* How to run.  The callbacks get the worker and ctx. */
+/* How to run.  The callbacks get the worker, or what is watched, and ctx. */
 struct ph_worker_conf {
     uv_loop_t *loop; /* run on this loop of the caller; NULL: a thread */
     int (*start)(struct ph_worker *w,
                  void *ctx); /* 0, or a negative error, with all handles closing */
-    void (*stop)(struct ph_worker *w, void *ctx); /* close every handle that start opened */
+    ph_mux_fn *ready;        /* sockets of ph_worker_watch are ready; ctx is m->ctx */
+    void (*stop)(struct ph_worker *w,
+                 void *ctx); /* close every handle and socket that start opened */
     void (*gone)(void *ctx); /* last: all handles are closed; free ctx.  May be NULL */
     void *ctx;
 };
@@ -33,6 +35,10 @@ void ph_worker_free(struct ph_worker *w);
 
 /* The worker's loop; only for its own thread. */
 uv_loop_t *ph_worker_loop(struct ph_worker *w);
+
+/* Watches a socket under a number of the caller's (not UINT32_MAX) until it is closed.  Only on the worker's own
+ * thread.  0 or -errno. */
+int ph_worker_watch(struct ph_worker *w, int fd, uint32_t id);
 
 /* Has fn(ctx) run on the worker's thread, soon.  Any thread.  0, PH_E_NOMEM, or PH_E_STATE when the worker
  * is ending.  What is queued when a worker ends is still run, before `stop`. */

@@ -1,0 +1,105 @@
+/*
+ * The TURN server on libuv: sockets, clocks and threads around ph_turnd cores.
+ *
+ * Each worker is a thread with a loop, a core, listening sockets of its own on the shared addresses
+ * (SO_REUSEPORT: the kernel spreads clients over the workers, and one client always meets the same) and the relay
+ * sockets of its allocations.  Workers share only what the configuration points to: credentials and peer
+ * policy (read-only), ports, quota and reservations (atomic).
+ *
+ *     struct ph_turn_uv_conf c = {.core = ..., .workers = 2};
+ *     err = ph_turn_uv_new(&t, &c, &failed);    ...    ph_turn_uv_free(t);
+ *
+ * Only UDP listeners are opened here.  A listener on a wildcard address answers from the address it was asked at, but
+ * relays from whatever address the route to the client has: on a host with several, list them.
+ */
+#ifndef PH_TURN_UV_SERVER_H
+#define PH_TURN_UV_SERVER_H
+
+#include "stun/base/env.h"
+#include "stun/uv/batch.h"
+#include "turn/server.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* Four listeners (numbers in core.listener) that together do RFC 5780, numbered as in ph_stund_conf. */
+struct ph_turn_uv_quad {
+    uint8_t listener[PH_STUND_SOCKETS];
+};
+
+enum { PH_TURN_UV_QUADS = PH_TURND_LISTENERS / PH_STUND_SOCKETS };
+
+/* Zero means the default given. */
+struct ph_turn_uv_conf {
+    struct ph_turnd_conf
+        core; /* listener[].stun and budget are filled in, max_allocations is of each worker */
+    unsigned workers; /* threads; 0: run on `loop` */
+    uv_loop_t *loop;  /* the caller's, with workers = 0 */
+    const struct ph_env
+        *env; /* copied; NULL: the system's randomness, no log.  Used by all workers */
+
+    const struct ph_stund_conf
+        *stun; /* how to answer Binding (at, sock, budget are filled in); NULL: not at all */
+    struct ph_addr external
+        [PH_TURND_LISTENERS]; /* a listener's address as clients see it; PH_AF_NONE: as bound */
+    struct ph_turn_uv_quad quad[PH_TURN_UV_QUADS];
+    unsigned n_quads;
+    struct ph_budget_conf budget; /* of each worker */
+
+    uint32_t rcvbuf, sndbuf; /* bytes of a listener's buffers; 4 MB each, cut to what is allowed */
+    uint32_t relay_rcvbuf, relay_sndbuf; /* of a relay socket's; 0: the system's default */
+    const char *device, *relay_device;   /* SO_BINDTODEVICE, NULL: any */
+    bool no_gro;                         /* do not coalesce on the way in */
+    bool no_icmp;                        /* do not tell clients of ICMP errors (RFC 8656 11.5) */
+
+    /* Told of ALLOC_UP and ALLOC_DOWN, on the worker's thread; ev and what it points to live until it
+     * returns.  It must be quick and must not call ph_turn_uv_... functions.  NULL: nobody. */
+    void (*on_event)(void *ctx, unsigned worker, const struct ph_turnd_ev *ev);
+    void *ctx;
+};
+
+/* Counters of a worker, or summed. */
+struct ph_turn_uv_stats {
+    struct ph_turnd_stats turn;
+    struct ph_stund_stats stun;
+    struct ph_batch_stats io;
+    uint64_t allocations_now;
+    uint64_t relay_opened;      /* relay sockets bound */
+    uint64_t relay_open_failed; /* attempts to bind that failed */
+    uint64_t icmp_errors;       /* read from relay sockets */
+};
+
+struct ph_turn_uv;
+
+/* Binds and starts.  The configuration is copied; what it points to must live on.  Returns 0 and *t, or a negative
+ * error: -errno of the first listener that could not be bound (*failed, unless NULL, says which), PH_E_UNSUPPORTED
+ * for one that is not UDP, PH_E_ARG, PH_E_NOMEM; then nothing is left running. */
+int ph_turn_uv_new(struct ph_turn_uv **t, const struct ph_turn_uv_conf *c, struct ph_addr *failed);
+
+/* Ends all allocations, stops all workers and frees.  With workers = 0 run the loop until nothing is left before
+ * closing it. */
+void ph_turn_uv_free(struct ph_turn_uv *t);
+
+/* The address listener i is bound to: for port 0.  0 or PH_E_ARG. */
+int ph_turn_uv_local(const struct ph_turn_uv *t, unsigned i, struct ph_addr *at);
+
+/* Workers in all (at least 1). */
+unsigned ph_turn_uv_workers(const struct ph_turn_uv *t);
+
+/* The functions below ask the workers and wait for their answers.  Any thread that is not a worker. */
+
+/* Counters of one worker, or of all with worker = UINT32_MAX. */
+void ph_turn_uv_stats(struct ph_turn_uv *t, uint32_t worker, struct ph_turn_uv_stats *out);
+
+/* Calls fn for every allocation of every worker; stops when fn returns false.  fn runs on the worker's thread
+ * while the caller waits, so it needs no locks but must be quick; relaying goes on between every few hundred.
+ * info and its slices live until fn returns. */
+void ph_turn_uv_list(struct ph_turn_uv *t,
+                     bool (*fn)(void *ctx, unsigned worker, const struct ph_turnd_info *info),
+                     void *ctx);
+
+/* Ends an allocation of a worker (ph_turnd_end).  False when there is none with this id. */
+bool ph_turn_uv_end(struct ph_turn_uv *t, uint32_t worker, uint32_t id);
+
+#endif
