@@ -11,7 +11,8 @@
  *                                   expect in every answer: 68 bytes; only where it is configured
  *     PADDING                       never makes an answer longer than its request
  *
- * and every answer is paid from the source's budget.  No credentials are asked for or checked.
+ * and every answer is paid from the source's budget (one that is no longer than its request: with 20
+ * bytes).  No credentials are asked for or checked.
  *
  * RFC 5780 needs two addresses with two ports each.  The four sockets are numbered by two bits:
  * PH_STUND_ALT_PORT and PH_STUND_ALT_IP; at[0] is the primary one.

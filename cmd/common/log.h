@@ -1,0 +1,59 @@
+/*
+ * Where the log lines of a program go: standard error, standard output, a file or syslog; as text or as JSON.
+ *
+ *     2026-11-22T18:31:05.123Z INFO  listening on 192.0.2.1:3478
+ *     {"time":"2026-11-22T18:31:05.123Z","level":"info","program":"stund","message":"listening on ..."}
+ *
+ * A line is written by one write(), so lines of several threads do not mix and no lock is needed.  What
+ * could steer a terminal or fake another line (controls, broken UTF-8) is escaped.  On standard error that
+ * leads to the systemd journal, lines carry the journal's level prefix and no time, which it has itself.
+ */
+#ifndef PH_CMD_LOG_H
+#define PH_CMD_LOG_H
+
+#include "stun/base/env.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* The words for levels in options, in the order of enum ph_log_level. */
+#define PH_LOGGER_LEVELS "error|warning|info|debug"
+
+/* Zero: standard error, text, errors only.  The strings are copied. */
+struct ph_logger_conf {
+    const char *program; /* for JSON and syslog */
+    enum ph_log_level level;
+    bool json;
+    const char
+        *file; /* NULL, "" or "stderr"; "stdout" or "-"; "syslog"; else a file to append to */
+    const char *facility;    /* of syslog: "daemon", "LOG_LOCAL0" ...; NULL: daemon */
+    const char *time_format; /* as strftime, in local time, %f: milliseconds; NULL: as above, UTC */
+    bool also_stderr;        /* a copy to standard error as well */
+};
+
+struct ph_logger {
+    struct ph_log log; /* for ph_env */
+    int fd;            /* -1: syslog; -2: not open */
+    bool json, journal, also_stderr;
+    char program[32], time_format[64];
+    char path[512]; /* "": not a file of ours */
+};
+
+/* Opens it.  Must stay where it is from then on.  Returns 0, or a negative error and a message in why[n]. */
+int ph_logger_open(struct ph_logger *l, const struct ph_logger_conf *c, char *why, size_t n);
+
+/* Opens the file anew (after logrotate has moved it).  Lines of other threads go to the old or the new one, none is
+ * lost.  Returns 0 (also when it is no file) or -errno: then the old one goes on. */
+int ph_logger_reopen(struct ph_logger *l);
+
+/* Gives the file to the user that the program is about to become, so that it can be opened anew.  0 or -errno. */
+int ph_logger_chown(struct ph_logger *l, uid_t uid, gid_t gid);
+
+/* Closes it; standard output and error stay open. */
+void ph_logger_close(struct ph_logger *l);
+
+/* True if a facility of that name exists. */
+bool ph_logger_is_facility(const char *name);
+
+#endif
