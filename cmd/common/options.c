@@ -22,6 +22,14 @@ void *ph__opts_alloc(void *old, size_t count, size_t size)
     return p;
 }
 
+char *ph__opts_copy(const char *s, size_t n)
+{
+    char *copy = ph__opts_alloc(NULL, n + 1, 1);
+    memcpy(copy, s, n);
+    copy[n] = '\0';
+    return copy;
+}
+
 struct ph_opts *ph_opts_new(const struct ph_opt *table, size_t n)
 {
     struct ph_opts *o = ph__opts_alloc(NULL, 1, sizeof *o);
@@ -61,10 +69,7 @@ void ph__opts_add(struct ph_opts *o, const struct ph_opt *opt, const char *file,
         s->cap = s->cap ? s->cap * 2 : 32;
         s->v = ph__opts_alloc(s->v, s->cap, sizeof *s->v);
     }
-    char *copy = ph__opts_alloc(NULL, n + 1, 1);
-    memcpy(copy, value, n);
-    copy[n] = '\0';
-    s->v[s->n++] = (struct ph_opt_set){opt, copy, file, line};
+    s->v[s->n++] = (struct ph_opt_set){opt, ph__opts_copy(value, n), file, line};
 }
 
 /* ---- going over what was given ---- */
@@ -209,8 +214,7 @@ void ph_opts_say(struct ph_opts *o, enum ph_log_level level, const struct ph_opt
         o->cap_messages = o->cap_messages ? o->cap_messages * 2 : 16;
         o->message = ph__opts_alloc(o->message, o->cap_messages, sizeof *o->message);
     }
-    char *copy = ph__opts_alloc(NULL, strlen(text) + 1, 1);
-    o->message[o->n_messages++] = (struct ph_opt_message){level, strcpy(copy, text)};
+    o->message[o->n_messages++] = (struct ph_opt_message){level, ph__opts_copy(text, strlen(text))};
     o->failed = o->failed || level == PH_LOG_ERROR;
 }
 

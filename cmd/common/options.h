@@ -100,7 +100,7 @@ void ph_opts_read_argv(struct ph_opts *o, int argc, char **argv);
 void ph_opts_apply(struct ph_opts *o, void *dst);
 
 /* Steps through what was given for a name, or for all with NULL: file first, then command line.  prev is NULL at
- * first; returns NULL at the end. */
+ * first; returns NULL at the end.  Sets move when more is read. */
 const struct ph_opt_set *ph_opts_each(const struct ph_opts *o, const char *name,
                                       const struct ph_opt_set *prev);
 

@@ -28,6 +28,9 @@ void ph__opts_add(struct ph_opts *o, const struct ph_opt *opt, const char *file,
 /* realloc() that aborts when there is no memory. */
 void *ph__opts_alloc(void *old, size_t count, size_t size);
 
+/* A copy of n bytes, terminated. */
+char *ph__opts_copy(const char *s, size_t n);
+
 /* Text for a message: n bytes of src escaped, cut to size.  Returns dst. */
 const char *ph__opts_escape(char *dst, size_t size, const char *src, size_t n);
 

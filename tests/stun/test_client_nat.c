@@ -224,8 +224,8 @@ Test(stun_client_nat, finds_out_how_the_nat_maps_and_filters)
                                            .ports = SIM_PORT_RANDOM,
                                            .ttl = PH_SEC(600)};
             move_in(&c);
-            cr_assert_eq(mapping(), m, "mapping %d, filtering %d", m, f);
-            cr_assert_eq(filtering(), f, "mapping %d, filtering %d", m, f);
+            cr_assert_eq((int)mapping(), m, "mapping %d, filtering %d", m, f);
+            cr_assert_eq((int)filtering(), f, "mapping %d, filtering %d", m, f);
             teardown();
             setup();
         }

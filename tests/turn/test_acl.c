@@ -3,6 +3,7 @@
  * spellings that must not get around a rule.
  */
 #include "stun/base/error.h"
+#include "support/oom.h"
 #include "turn/acl.h"
 
 #include <criterion/criterion.h>
@@ -523,4 +524,20 @@ Test(turn_acl, denies_what_is_no_address)
     cr_expect_not_null(ph_acl_check(acl, &(struct ph_addr){0}));
     ph_acl_free(acl);
     ph_acl_free(NULL);
+}
+
+Test(turn_acl, survives_want_of_memory)
+{
+    for (unsigned n = 1;; n++) {
+        oom_fail_at(n);
+        struct ph_acl *acl = ph_acl_new();
+        int err = acl ? 0 : PH_E_NOMEM;
+        for (unsigned i = 0; i < 40 && !err; i++)
+            err = ph_acl_add(acl, i % 2, "192.0.2.0/24", 12);
+        bool failed = oom_disarm();
+        cr_assert_eq(err, failed ? PH_E_NOMEM : 0);
+        ph_acl_free(acl);
+        if (!failed)
+            break;
+    }
 }

@@ -2,6 +2,7 @@
  * Long-term credentials: static users, REST names in all their forms, and names meant to hurt.
  */
 #include "stun/base/error.h"
+#include "support/oom.h"
 #include "turn/auth.h"
 
 #include <criterion/criterion.h>
@@ -371,4 +372,29 @@ Test(turn_auth, bounds_the_length_of_names)
     cr_expect_eq(ph_auth_find(a, (struct ph_slice){NULL, 0}, PH_ALG_MD5, NOW, 0, &m), PH_E_MISSING);
     ph_auth_free(a);
     ph_auth_free(NULL);
+}
+
+Test(turn_auth, survives_want_of_memory)
+{
+    for (unsigned n = 1;; n++) {
+        oom_fail_at(n);
+        struct ph_auth *a = ph_auth_new(REALM, &ENV);
+        int err = a ? 0 : PH_E_NOMEM;
+        for (unsigned i = 0; i < 40 && !err; i++) {
+            char text[16];
+            struct ph_auth_match m;
+            snprintf(text, sizeof text, "name%u", i);
+            err = i % 4 ? ph_auth_add_user(a, ph_str(text), ph_str("pw"))
+                        : ph_auth_add_secret(a, ph_str(text));
+            if (!err && i % 4)
+                cr_assert_eq(find(a, text, PH_ALG_MD5, 0, &m), 0);
+            else if (i % 4)
+                cr_assert_eq(find(a, text, PH_ALG_MD5, 0, &m), PH_E_MISSING, "half added");
+        }
+        bool failed = oom_disarm();
+        cr_assert_eq(err, failed ? PH_E_NOMEM : 0);
+        ph_auth_free(a);
+        if (!failed)
+            break;
+    }
 }

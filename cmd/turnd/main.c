@@ -1,0 +1,292 @@
+/*
+ * turnd: a TURN (RFC 8656) and STUN (RFC 8489) server that reads coturn's configuration.
+ *
+ * Order of the start: configuration, log, (background), sockets and threads, pidfile, privileges, ready.
+ * Nothing is half started: what fails ends the program with a line that says why; status 2 for a mistake
+ * in the configuration, 1 for anything else.
+ */
+#include "cmd/common/daemon.h"
+#include "cmd/common/log.h"
+#include "cmd/common/notify.h"
+#include "cmd/common/privs.h"
+#include "cmd/turnd/run.h"
+#include "stun/base/error.h"
+#include "stun/uv/env.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { EXIT_CONFIG = 2, WHY = 256, SIGNALS = 5, MINUTE_MS = 60000 };
+
+struct program {
+    struct ph_tconf conf;
+    struct ph_trun run;
+    struct ph_logger log;
+    struct ph_env env;
+    struct ph_privs privs;
+    struct ph_pidfile pidfile;
+    uv_loop_t loop;
+    uv_signal_t signal[SIGNALS];
+    uv_timer_t minute;
+};
+
+#define SAY(p, level, ...) ph_logf(&(p)->env, PH_LOG_##level, __VA_ARGS__)
+
+/* ---- configuration ---- */
+
+static void print_help(const struct ph_tconf *c)
+{
+    puts("Usage: turnd [OPTIONS]\n\n"
+         "A TURN and STUN server.  Every option is also a key of the configuration file (without\n"
+         "the dashes), whose syntax and keys are those of coturn's turnserver.conf; the command\n"
+         "line goes before the file.  Keys of coturn that are not listed are known too, and\n"
+         "ignored or refused: --check-config says why.");
+    ph_opts_help(c->opts, stdout);
+    puts("\nSignals: SIGTERM and SIGINT end the program, SIGHUP opens the log file anew.");
+}
+
+/* Shows the errors, when there is no log yet. */
+static void complain(const struct ph_opts *o)
+{
+    const struct ph_opt_message *m;
+    for (size_t i = 0; (m = ph_opts_message(o, i)) != NULL; i++)
+        if (m->level == PH_LOG_ERROR)
+            fprintf(stderr, "turnd: %s\n", m->text);
+}
+
+static const char *log_target(const struct ph_tconf *c)
+{
+    if (c->syslog)
+        return "syslog";
+    if (c->log_file && *c->log_file)
+        return c->log_file;
+    return c->daemon ? "syslog" : NULL;
+}
+
+/* coturn copies a log file to standard output unless told not to; and who starts us at a terminal wants to see more
+ * than nothing. */
+static bool wants_copy(const struct ph_tconf *c, const char *target)
+{
+    if (!target || c->no_stdout_log || c->daemon)
+        return false;
+    if (strcmp(target, "syslog") == 0)
+        return isatty(STDERR_FILENO);
+    return strcmp(target, "stdout") != 0 && strcmp(target, "-") != 0;
+}
+
+static int open_log(struct program *p)
+{
+    const struct ph_tconf *c = &p->conf;
+    const char *file = log_target(c);
+    const struct ph_logger_conf conf = {
+        .program = "turnd",
+        .level = (enum ph_log_level)c->log_level,
+        .json = c->log_format == PH_TCONF_LOG_JSON,
+        .file = file,
+        .facility = c->syslog_facility && *c->syslog_facility ? c->syslog_facility : NULL,
+        .time_format = c->timestamp_format,
+        .also_stderr = wants_copy(c, file),
+    };
+    char why[WHY];
+    if (ph_logger_open(&p->log, &conf, why, sizeof why) == 0) {
+        p->env = ph_env_system(&p->log.log);
+        return 0;
+    }
+    ph_opts_say(c->opts, PH_LOG_ERROR, ph_opts_last(c->opts, "log-file"), "%s", why);
+    return -1;
+}
+
+static void repeat_warnings(struct program *p)
+{
+    const struct ph_opt_message *m;
+    for (size_t i = 0; (m = ph_opts_message(p->conf.opts, i)) != NULL; i++)
+        ph_logf(&p->env, m->level, "%s", m->text);
+}
+
+/* Who we are to become.  A mistake in the names becomes an error. */
+static void find_user(struct program *p)
+{
+    const struct ph_tconf *c = &p->conf;
+    char why[WHY];
+    if (ph_privs_find(&p->privs, c->user, c->group, why, sizeof why) != 0)
+        ph_opts_say(c->opts, PH_LOG_ERROR,
+                    ph_opts_last(c->opts, c->user && *c->user ? "proc-user" : "proc-group"), "%s",
+                    why);
+}
+
+/* Reads the configuration, finds its mistakes and opens the log.  Returns an exit status, or -1 to go on. */
+static int prepare(struct program *p, int argc, char **argv)
+{
+    struct ph_tconf *c = &p->conf;
+    p->env = ph_env_system(NULL);
+    ph_tconf_init(c);
+    ph_tconf_read(c, argc, argv);
+    if (c->help || c->version) {
+        if (c->help)
+            print_help(c);
+        else
+            puts("turnd (Pinhole) " PH_VERSION);
+        return 0;
+    }
+    if (ph_trun_build(&p->run, c, &p->env) != 0) {
+        fputs("turnd: out of memory\n", stderr);
+        return 1;
+    }
+    find_user(p);
+    if (c->check) {
+        ph_trun_report(&p->run, stdout);
+        return ph_opts_failed(c->opts) ? EXIT_CONFIG : 0;
+    }
+    if (ph_opts_failed(c->opts) || open_log(p) != 0) {
+        complain(c->opts);
+        return EXIT_CONFIG;
+    }
+    return -1;
+}
+
+/* ---- signals ---- */
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct program *p = handle->data;
+    int err;
+    switch (signum) {
+    case SIGHUP:
+        err = ph_logger_reopen(&p->log);
+        if (err)
+            SAY(p, ERROR, "cannot open the log file anew: %s", ph_strerror(err));
+        else
+            SAY(p, INFO, "the log is open anew");
+        break;
+    case SIGUSR1: /* coturn: drain */
+        SAY(p, WARN, "SIGUSR1: there is no draining in this version");
+        ph_trun_counters(&p->run);
+        break;
+    case SIGUSR2: /* coturn: load certificates anew */
+        SAY(p, WARN, "SIGUSR2: there are no certificates in this version");
+        break;
+    default: /* SIGTERM, SIGINT */
+        SAY(p, INFO, "stopping");
+        ph_notify("STOPPING=1");
+        uv_stop(&p->loop);
+        break;
+    }
+}
+
+static void watch_signals(struct program *p)
+{
+    static const int SIGNUM[SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more is no reason to end */
+    for (unsigned i = 0; i < SIGNALS; i++) {
+        uv_signal_init(&p->loop, &p->signal[i]);
+        p->signal[i].data = p;
+        uv_signal_start(&p->signal[i], on_signal, SIGNUM[i]);
+    }
+}
+
+static void on_minute(uv_timer_t *timer)
+{
+    struct program *p = timer->data;
+    ph_trun_bindings(&p->run);
+}
+
+/* ---- start and end ---- */
+
+/* Every allocation has a socket: takes all the files the system lets us have, and says when they may not do. */
+static void raise_limits(struct program *p)
+{
+    uint64_t want = ph_trun_files(&p->run);
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
+        return;
+    if (lim.rlim_max < want) { /* with privileges it can be more */
+        struct rlimit more = {want, want};
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            return;
+    }
+    lim.rlim_cur = lim.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < want)
+        SAY(p, WARN,
+            "%" PRIu64 " files may be open, all allocations together need %" PRIu64
+            ": raise the limit (systemd: LimitNOFILE=), or give fewer ports or a total-quota",
+            (uint64_t)lim.rlim_cur, want);
+}
+
+/* The last steps before the server counts as ready. */
+static int settle(struct program *p)
+{
+    const struct ph_tconf *c = &p->conf;
+    char why[WHY];
+    if (c->pidfile && *c->pidfile &&
+        ph_pidfile_create(&p->pidfile, c->pidfile, why, sizeof why) != 0) {
+        SAY(p, ERROR, "pidfile: %s", why);
+        return -1;
+    }
+    if (p->privs.set_user && ph_logger_chown(&p->log, p->privs.uid, p->privs.gid) != 0)
+        SAY(p, WARN, "the log file stays another user's: it cannot be opened anew");
+    if (ph_privs_drop(&p->privs, why, sizeof why) != 0) {
+        SAY(p, ERROR, "proc-user: %s", why);
+        return -1;
+    }
+    ph_trun_announce(&p->run);
+    if (ph_notify_ready("serving") != 0)
+        SAY(p, WARN, "cannot tell systemd that we are ready");
+    ph_daemon_ready(c->log_file != NULL && strcmp(c->log_file, "stderr") == 0);
+    return 0;
+}
+
+static void close_handle(uv_handle_t *h, void *ctx)
+{
+    (void)ctx;
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+static int serve(struct program *p)
+{
+    int status = 1;
+    uv_loop_init(&p->loop);
+    watch_signals(p);
+    uv_timer_init(&p->loop, &p->minute);
+    p->minute.data = p;
+    raise_limits(p);
+    if (ph_trun_start(&p->run, &p->env, &p->loop) == 0 && settle(p) == 0) {
+        if (p->conf.log_binding)
+            uv_timer_start(&p->minute, on_minute, MINUTE_MS, MINUTE_MS);
+        uv_run(&p->loop, UV_RUN_DEFAULT);
+        ph_trun_audit_rest(&p->run);
+        ph_trun_counters(&p->run);
+        SAY(p, INFO, "turnd has stopped");
+        status = 0;
+    }
+    ph_turn_uv_free(p->run.server);
+    p->run.server = NULL;
+    uv_walk(&p->loop, close_handle, NULL);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&p->loop);
+    ph_pidfile_remove(&p->pidfile);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static struct program p = {.pidfile.fd = -1};
+    int status = prepare(&p, argc, argv);
+    if (status < 0) {
+        int err = p.conf.daemon ? ph_daemon_begin() : 0;
+        if (err)
+            SAY(&p, ERROR, "cannot go into the background: %s", ph_strerror(err));
+        else
+            repeat_warnings(&p);
+        status = err ? 1 : serve(&p);
+        ph_logger_close(&p.log);
+    }
+    ph_trun_free(&p.run);
+    ph_tconf_fini(&p.conf);
+    return status;
+}

@@ -1,0 +1,224 @@
+/*
+ * The plan: which listeners and relays come of a configuration on a machine.
+ */
+#include "cmd/turnd/plan.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static struct ph_addr addr(const char *text)
+{
+    struct ph_addr a;
+    cr_assert_eq(ph_addr_parse(&a, text, strlen(text), 0), 0, "%s", text);
+    return a;
+}
+
+/* Plans a configuration for a machine with two addresses, an IPv6 address and loopback. */
+static void plan(struct ph_tconf *c, struct ph_tplan *p, const char *text)
+{
+    struct ph_addr machine[] = {addr("192.0.2.1"), addr("192.0.2.2"), addr("2001:db8::1"),
+                                addr("127.0.0.1"), addr("::1")};
+    ph_tconf_init(c);
+    ph_opts_read_text(c->opts, "t.conf", text, strlen(text));
+    ph_tconf_apply(c);
+    ph_tplan_make(p, c, machine, sizeof machine / sizeof *machine);
+}
+
+static bool has_message(const struct ph_tconf *c, const char *text)
+{
+    const struct ph_opt_message *m;
+    for (size_t i = 0; (m = ph_opts_message(c->opts, i)) != NULL; i++)
+        if (strstr(m->text, text))
+            return true;
+    return false;
+}
+
+/* Compares a list with words such as "192.0.2.1:3478 [::1]:3478"; addresses of no family are "-". */
+static void expect_list(const struct ph_addr *v, unsigned n, const char *want)
+{
+    char got[2048] = "", text[PH_ADDR_TEXT];
+    for (unsigned i = 0; i < n; i++) {
+        strcat(got, i ? " " : "");
+        strcat(got, ph_addr_text(&v[i], text));
+    }
+    cr_expect_str_eq(got, want);
+}
+
+Test(turnd_plan, listens_on_every_address_of_the_machine)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    plan(&c, &p, "");
+    expect_list(p.listener, p.n_listeners,
+                "192.0.2.1:3478 192.0.2.2:3478 [2001:db8::1]:3478 127.0.0.1:3478 [::1]:3478");
+    expect_list(p.relay, p.n_relays, "192.0.2.1 192.0.2.2 2001:db8::1");
+    cr_expect_eq(p.n_quads, 0);
+    cr_expect_eq(p.workers, ph_tplan_cpus());
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, relays_from_loopback_when_there_is_nothing_else)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    struct ph_addr machine[] = {addr("127.0.0.1"), addr("2001:db8::1"), addr("::1")};
+    ph_tconf_init(&c);
+    ph_tconf_apply(&c);
+    ph_tplan_make(&p, &c, machine, 3);
+    expect_list(p.relay, p.n_relays, "127.0.0.1 2001:db8::1");
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, takes_what_it_is_told)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    plan(&c, &p,
+         "listening-ip=198.51.100.1\nlistening-ip=2001:db8::9\nlistening-port=5000\n"
+         "aux-server=198.51.100.1:53\naux-server=198.51.100.1:5000\nrelay-threads=0\n");
+    expect_list(p.listener, p.n_listeners, "198.51.100.1:5000 [2001:db8::9]:5000 198.51.100.1:53");
+    expect_list(p.relay, p.n_relays, "198.51.100.1 2001:db8::9");
+    cr_expect_eq(p.workers, 0);
+    ph_tconf_fini(&c);
+    plan(&c, &p, "listening-ip=198.51.100.1\nrelay-ip=198.51.100.2\nrelay-ip=127.0.0.1\n");
+    expect_list(p.relay, p.n_relays, "198.51.100.2 127.0.0.1");
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, relays_from_the_machine_behind_a_wildcard)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    plan(&c, &p, "listening-ip=0.0.0.0\n");
+    expect_list(p.listener, p.n_listeners, "0.0.0.0:3478");
+    expect_list(p.relay, p.n_relays, "192.0.2.1 192.0.2.2");
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, maps_external_addresses)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    plan(&c, &p, "external-ip=203.0.113.9\nexternal-ip=203.0.113.2/192.0.2.2\n");
+    expect_list(p.relay_external, p.n_relays, "203.0.113.9 203.0.113.2 -");
+    expect_list(p.listener_external, p.n_listeners,
+                "203.0.113.9:3478 203.0.113.2:3478 - 203.0.113.9:3478 -");
+    ph_tconf_fini(&c);
+    plan(&c, &p, "relay-ip=0.0.0.0\nexternal-ip=203.0.113.9\n");
+    cr_expect_not(ph_opts_failed(c.opts));
+    expect_list(p.relay_external, p.n_relays, "203.0.113.9");
+    ph_tconf_fini(&c);
+    plan(&c, &p, "relay-ip=::\nexternal-ip=203.0.113.9\n");
+    cr_expect(has_message(&c, "t.conf:1: relay-ip: clients cannot be told ::"));
+    cr_expect(ph_opts_failed(c.opts));
+    ph_tconf_fini(&c);
+    plan(&c, &p, "external-ip=203.0.113.2/10.9.9.9\n");
+    cr_expect(has_message(&c, "external-ip: nothing listens on or relays from 10.9.9.9"));
+    ph_tconf_fini(&c);
+}
+
+/* The four sockets of a quad, in the numbering of RFC 5780's two bits. */
+static void expect_quad(const struct ph_tplan *p, unsigned q, const char *want)
+{
+    struct ph_addr v[PH_STUND_SOCKETS];
+    for (unsigned i = 0; i < PH_STUND_SOCKETS; i++)
+        v[i] = p->listener[p->quad[q].listener[i]];
+    expect_list(v, PH_STUND_SOCKETS, want);
+}
+
+Test(turnd_plan, pairs_addresses_for_behaviour_discovery)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    plan(&c, &p,
+         "rfc5780\nlistening-ip=192.0.2.1\nlistening-ip=192.0.2.2\n"
+         "listening-ip=2001:db8::1\nlistening-ip=192.0.2.3\nlistening-ip=2001:db8::2\n");
+    cr_expect_eq(p.n_quads, 2);
+    expect_quad(&p, 0, "192.0.2.1:3478 192.0.2.1:3479 192.0.2.2:3478 192.0.2.2:3479");
+    expect_quad(&p, 1,
+                "[2001:db8::1]:3478 [2001:db8::1]:3479 [2001:db8::2]:3478 [2001:db8::2]:3479");
+    cr_expect_eq(p.n_listeners, 9, "and the one without partner");
+    ph_tconf_fini(&c);
+    plan(&c, &p, "rfc5780\nalt-listening-port=9\n");
+    expect_quad(&p, 0, "192.0.2.1:3478 192.0.2.1:9 192.0.2.2:3478 192.0.2.2:9");
+    cr_expect_eq(p.n_quads, 1, "loopback does not pair");
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, does_without_behaviour_discovery_when_it_cannot_work)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    plan(&c, &p, "rfc5780\nlistening-ip=192.0.2.1\nlistening-ip=2001:db8::1\n");
+    cr_expect_eq(p.n_quads, 0);
+    cr_expect_eq(p.n_listeners, 2);
+    cr_expect(has_message(&c, "t.conf:1: rfc5780: off: it needs two listening-ip of one family"));
+    cr_expect_not(ph_opts_failed(c.opts));
+    ph_tconf_fini(&c);
+    /* Clients would see one address twice. */
+    plan(&c, &p,
+         "rfc5780\nlistening-ip=192.0.2.1\nlistening-ip=192.0.2.2\nexternal-ip=203.0.113.9\n");
+    cr_expect_eq(p.n_quads, 0);
+    ph_tconf_fini(&c);
+    plan(&c, &p,
+         "rfc5780\nlistening-ip=192.0.2.1\nlistening-ip=192.0.2.2\n"
+         "external-ip=203.0.113.1/192.0.2.1\nexternal-ip=203.0.113.2/192.0.2.2\n");
+    cr_expect_eq(p.n_quads, 1);
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, has_no_relays_for_stun_alone)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    plan(&c, &p, "stun-only\n");
+    cr_expect_eq(p.n_relays, 0);
+    cr_expect_not(ph_opts_failed(c.opts));
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, keeps_within_its_limits)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    struct ph_addr machine[40];
+    for (uint8_t i = 0; i < 40; i++)
+        machine[i] = ph_addr_v4((uint8_t[]){192, 0, 2, i}, 0, PH_PROTO_NONE);
+    ph_tconf_init(&c);
+    ph_tconf_apply(&c);
+    ph_tplan_make(&p, &c, machine, 40);
+    cr_expect_eq(p.n_listeners, 40);
+    cr_expect_eq(p.n_relays, PH_TURND_RELAYS);
+    cr_expect(has_message(&c, "relays use the first 16 addresses only"));
+    cr_expect_not(ph_opts_failed(c.opts));
+    ph_tconf_fini(&c);
+    ph_tconf_init(&c);
+    ph_opts_read_text(c.opts, "t.conf", "rfc5780", 7);
+    ph_tconf_apply(&c);
+    ph_tplan_make(&p, &c, machine, 40);
+    cr_expect(has_message(&c, "too many listeners: 64 addresses with port are the most"));
+    cr_expect(ph_opts_failed(c.opts));
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, needs_an_address)
+{
+    struct ph_tconf c;
+    struct ph_tplan p;
+    ph_tconf_init(&c);
+    ph_tconf_apply(&c);
+    ph_tplan_make(&p, &c, NULL, 0);
+    cr_expect(has_message(&c, "this machine has no address to listen on: give listening-ip"));
+    cr_expect(ph_opts_failed(c.opts));
+    ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, finds_the_addresses_of_this_machine)
+{
+    struct ph_addr v[64];
+    int n = ph_tplan_machine(v, 64);
+    cr_assert_geq(n, 1);
+    for (int i = 0; i + 1 < n; i++)
+        cr_expect(!ph_addr_is_loopback(&v[i]) || ph_addr_is_loopback(&v[i + 1]),
+                  "loopback is last");
+}
