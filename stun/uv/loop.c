@@ -4,30 +4,7 @@
 #include "stun/uv/loop.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
-
-/* The number of the loop's own descriptor in the set. */
-static const uint32_t loop_id = UINT32_MAX;
-
-int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx)
-{
-    int fd = epoll_create1(EPOLL_CLOEXEC);
-
-    if (fd < 0)
-        return -errno;
-    *m = (struct ph_mux){.loop = loop, .epoll_fd = fd, .fn = fn, .ctx = ctx};
-    return 0;
-}
-
-int ph_mux_add(struct ph_mux *m, int fd, uint32_t id)
-{
-    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = id};
-
-    return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
-}
-
-/* --- inside a loop --------------------------------------------------------------------------------- */
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
@@ -41,82 +18,39 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         m->fn(m, ev, (unsigned)n);
 }
 
-int ph_mux_nest(struct ph_mux *m)
+int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx)
 {
-    int err = uv_poll_init(m->loop, &m->poll, m->epoll_fd);
+    int fd = epoll_create1(EPOLL_CLOEXEC);
 
-    if (err)
+    if (fd < 0)
+        return -errno;
+    *m = (struct ph_mux){.epoll_fd = fd, .fn = fn, .ctx = ctx};
+    int err = uv_poll_init(loop, &m->poll, fd);
+    if (err) {
+        close(fd);
         return err;
-    m->nested = true;
+    }
     m->poll.data = m;
-    return uv_poll_start(&m->poll, UV_READABLE, on_readable);
+    return uv_poll_start(&m->poll, UV_READABLE, on_readable); /* always 0 for a fresh handle */
+}
+
+int ph_mux_add(struct ph_mux *m, int fd, uint32_t id)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = id};
+
+    return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
 
 static void on_closed(uv_handle_t *h)
 {
-    struct ph_mux *m = h->data;
+    const struct ph_mux *m = h->data;
 
     close(m->epoll_fd);
-    m->epoll_fd = -1;
 }
 
 void ph_mux_close(struct ph_mux *m)
 {
-    if (m->nested) {
-        uv_close((uv_handle_t *)&m->poll, on_closed);
-        return;
-    }
-    close(m->epoll_fd);
-    m->epoll_fd = -1;
-}
-
-/* --- around a loop --------------------------------------------------------------------------------- */
-
-/* libuv tells the kernel which descriptors to watch at the start of its next turn; until then they wait in a queue,
- * which uv_backend_timeout does not consider.  Embedding a loop therefore needs to look at that queue.  It is an
- * empty ring when its first pointer points to itself: so in all of libuv 1.x, whose loop is part of its ABI. */
-static bool has_unregistered(const uv_loop_t *loop)
-{
-    const void *ring = &loop->watcher_queue, *first;
-
-    memcpy(&first, ring, sizeof first);
-    return first != ring;
-}
-
-/* Waits for datagrams, or for libuv to have something to do: then returns true. */
-static bool turn(struct ph_mux *m)
-{
-    struct epoll_event ev[PH_MUX_EVENTS];
-
-    uv_update_time(m->loop);
-    const int timeout = uv_backend_timeout(m->loop);
-    const int n = epoll_wait(m->epoll_fd, ev, PH_MUX_EVENTS, timeout);
-    bool due = timeout == 0 || n <= 0;
-    int k = 0;
-    for (int i = 0; i < n; i++) {
-        if (ev[i].data.u32 == loop_id)
-            due = true;
-        else
-            ev[k++] = ev[i];
-    }
-    if (k)
-        m->fn(m, ev, (unsigned)k);
-    return due;
-}
-
-int ph_mux_wrap(struct ph_mux *m)
-{
-    return ph_mux_add(m, uv_backend_fd(m->loop), loop_id);
-}
-
-void ph_mux_run(struct ph_mux *m)
-{
-    while (m->epoll_fd >= 0) {
-        uv_run(m->loop, UV_RUN_NOWAIT);
-        while (m->epoll_fd >= 0 && !has_unregistered(m->loop) && !turn(m))
-            ;
-    }
-    uv_run(m->loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&m->poll, on_closed);
 }
 
 /* --- deadlines ------------------------------------------------------------------------------------- */

@@ -1,20 +1,16 @@
 /*
  * What the shells share on a libuv loop: watching many sockets, and a deadline.
  *
- * ph_mux watches any number of sockets through an epoll set of its own.  Against a uv_poll_t each that saves 160
- * bytes and five system calls per socket, the socket's number comes with the event, and ICMP errors (EPOLLERR) do not
- * stop the watching, as they do in libuv.  It gets on with a libuv loop in one of two ways:
- *
- *     ph_mux_nest   libuv waits, and sees the set as one readable descriptor: any loop will do
- *     ph_mux_wrap   the set waits, and sees libuv's descriptor as one of its sockets: a thread's own loop.  No
- *                   detour for datagrams; libuv has its turn when it has something to do
+ * ph_mux watches any number of sockets through an epoll set of its own, which libuv sees as one readable
+ * descriptor.  Against a uv_poll_t each that saves 160 bytes and five system calls per socket, the socket's number
+ * comes with the event, and ICMP errors (EPOLLERR) do not stop the watching, as they do in libuv.  The price is a
+ * second epoll_wait per turn of the loop, whatever the number of sockets.
  */
 #ifndef PH_UV_LOOP_H
 #define PH_UV_LOOP_H
 
 #include "stun/base/time.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <uv.h>
@@ -28,32 +24,19 @@ struct ph_mux;
 typedef void ph_mux_fn(struct ph_mux *m, const struct epoll_event *ev, unsigned n);
 
 struct ph_mux {
-    uv_loop_t *loop;
-    int epoll_fd; /* -1: closed */
-    bool nested;
-    uv_poll_t poll; /* when nested */
+    uv_poll_t poll;
+    int epoll_fd;
     ph_mux_fn *fn;
     void *ctx; /* the caller's */
 };
 
-/* Prepares an empty set.  0 or -errno. */
+/* Starts watching an empty set.  0 or -errno; then there is nothing to close. */
 int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx);
 
-/* Adds a socket under a number of the caller's (not UINT32_MAX); level-triggered.  Closing the socket removes it.  0
- * or -errno. */
+/* Adds a socket under a number of the caller's; level-triggered.  Closing the socket removes it.  0 or -errno. */
 int ph_mux_add(struct ph_mux *m, int fd, uint32_t id);
 
-/* Puts the set into its loop.  0 or -errno. */
-int ph_mux_nest(struct ph_mux *m);
-
-/* Puts the loop into the set, to be run by ph_mux_run.  0 or -errno. */
-int ph_mux_wrap(struct ph_mux *m);
-
-/* Runs set and loop until ph_mux_close is called, then the loop alone until nothing is left in it.  For the thread
- * that owns the loop, instead of uv_run. */
-void ph_mux_run(struct ph_mux *m);
-
-/* Stops watching.  m may be freed when the loop's handles are closed (nested) or ph_mux_run has returned. */
+/* Stops watching.  m may be freed when the handle is closed. */
 void ph_mux_close(struct ph_mux *m);
 
 /* Monotonic time, as every core gets it. */

@@ -95,8 +95,9 @@ unsigned ph_sendq_messages(const struct ph_sendq *q)
 static bool joins(const struct message *m, const struct ph_udp *s, const struct ph_pkt *p,
                   uint32_t len)
 {
-    return !m->closed && m->s == s && len <= m->segment && ph_addr_eq_endpoint(&m->dst, &p->dst) &&
-           m->bytes + len <= PH_BATCH_GSO_BYTES && m->df == p->dont_fragment &&
+    return !m->closed && m->s == s && len > 0 && len <= m->segment &&
+           ph_addr_eq_endpoint(&m->dst, &p->dst) && m->bytes + len <= PH_BATCH_GSO_BYTES &&
+           m->df == p->dont_fragment &&
            (!(s->flags & PH_UDP_PKTINFO) || ph_addr_eq_ip(&m->src, &p->src));
 }
 

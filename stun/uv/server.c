@@ -79,7 +79,8 @@ static int open_socket(struct worker *w, struct ph_worker *pw, uint32_t id,
     int err = ph_udp_open(&u, at, &o);
 
     if (!err) {
-        err = ph_udp_local(&u, &s->at[id]);
+        if (!s->at[id].family) /* the first worker settles it; later it is being read */
+            err = ph_udp_local(&u, &s->at[id]);
         if (!err)
             err = ph_worker_watch(pw, u.fd, id);
         if (err)

@@ -24,6 +24,7 @@ struct ph_worker {
     pthread_t self;   /* the worker's, or that of the caller's loop */
     uv_loop_t own, *loop;
     struct ph_mux mux;
+    bool watching; /* mux is open */
     uv_async_t async;
     uv_idle_t last; /* on the caller's loop: tells when all else is closed */
     uv_sem_t started;
@@ -133,8 +134,21 @@ static void end(struct ph_worker *w)
     run_jobs(w);
     if (!w->err)
         w->c.stop(w, w->c.ctx);
-    ph_mux_close(&w->mux);
+    if (w->watching)
+        ph_mux_close(&w->mux);
     uv_close((uv_handle_t *)&w->async, w->threaded ? NULL : on_inline_closed);
+}
+
+/* On the worker's own thread. */
+static void begin(struct ph_worker *w)
+{
+    w->self = pthread_self();
+    w->err = ph_mux_init(&w->mux, w->loop, w->c.ready, w->c.ctx);
+    w->watching = !w->err;
+    if (!w->err)
+        w->err = w->c.start(w, w->c.ctx);
+    if (w->err)
+        end(w);
 }
 
 static void on_async(uv_async_t *async)
@@ -164,12 +178,9 @@ static void *thread_main(void *arg)
     struct ph_worker *w = arg;
 
     block_signals();
-    w->self = pthread_self();
-    w->err = w->c.start(w, w->c.ctx);
-    if (w->err)
-        end(w);
+    begin(w);
     uv_sem_post(&w->started);
-    ph_mux_run(&w->mux);
+    uv_run(w->loop, UV_RUN_DEFAULT);
     if (w->c.gone)
         w->c.gone(w->c.ctx);
     uv_loop_close(w->loop);
@@ -183,7 +194,7 @@ static int start_thread(struct ph_worker *w)
     if (err) { /* then the loop ends here */
         w->err = -err;
         end(w);
-        ph_mux_run(&w->mux);
+        uv_run(w->loop, UV_RUN_DEFAULT);
         if (w->c.gone)
             w->c.gone(w->c.ctx);
         uv_loop_close(w->loop);
@@ -196,38 +207,6 @@ static int start_thread(struct ph_worker *w)
         pthread_join(w->thread, NULL);
         release(w);
     }
-    return err;
-}
-
-static int start_inline(struct ph_worker *w)
-{
-    w->self = pthread_self();
-    w->err = ph_mux_nest(&w->mux);
-    if (!w->err)
-        w->err = w->c.start(w, w->c.ctx);
-    int err = w->err;
-    if (err)
-        end(w);
-    return err;
-}
-
-/* The loop, the queue's handle and the set of sockets. */
-static int open_loop(struct ph_worker *w)
-{
-    int err = w->threaded ? uv_loop_init(&w->own) : 0;
-
-    if (err)
-        return err;
-    err = ph_mux_init(&w->mux, w->loop, w->c.ready, w->c.ctx);
-    if (!err) {
-        err = w->threaded ? ph_mux_wrap(&w->mux) : 0;
-        if (!err)
-            err = uv_async_init(w->loop, &w->async, on_async);
-        if (err)
-            ph_mux_close(&w->mux);
-    }
-    if (err && w->threaded)
-        uv_loop_close(&w->own);
     return err;
 }
 
@@ -245,7 +224,12 @@ static int create(struct ph_worker **out, const struct ph_worker_conf *c)
     w->async.data = w;
     pthread_mutex_init(&w->lock, NULL);
     uv_sem_init(&w->started, 0);
-    int err = open_loop(w);
+    int err = w->threaded ? uv_loop_init(&w->own) : 0;
+    if (!err) {
+        err = uv_async_init(w->loop, &w->async, on_async);
+        if (err && w->threaded)
+            uv_loop_close(&w->own);
+    }
     if (err)
         release(w);
     else
@@ -263,7 +247,12 @@ int ph_worker_new(struct ph_worker **out, const struct ph_worker_conf *c)
             c->gone(c->ctx);
         return err;
     }
-    err = w->threaded ? start_thread(w) : start_inline(w);
+    if (w->threaded) {
+        err = start_thread(w);
+    } else {
+        begin(w);
+        err = w->err;
+    }
     if (!err)
         *out = w;
     return err;

@@ -36,7 +36,7 @@ void ph_worker_free(struct ph_worker *w);
 /* The worker's loop; only for its own thread. */
 uv_loop_t *ph_worker_loop(struct ph_worker *w);
 
-/* Watches a socket under a number of the caller's (not UINT32_MAX) until it is closed.  Only on the worker's own
+/* Watches a socket under a number of the caller's until it is closed.  Only on the worker's own
  * thread.  0 or -errno. */
 int ph_worker_watch(struct ph_worker *w, int fd, uint32_t id);
 

@@ -233,7 +233,8 @@ static int open_listener(struct ph__turn_worker *w, unsigned i)
     int err = at->proto == PH_UDP ? ph_udp_open(&u, at, &o) : PH_E_UNSUPPORTED;
 
     if (!err) {
-        err = ph_udp_local(&u, &t->at[i]);
+        if (!t->at[i].family) /* the first worker settles it; later it is being read */
+            err = ph_udp_local(&u, &t->at[i]);
         if (!err)
             err = ph_worker_watch(w->w, u.fd, i);
         if (err)
