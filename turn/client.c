@@ -1,5 +1,5 @@
-/* The verbs of the TURN client: what came in, what is due, what goes out.  See client_priv.h for who does
- * the work.
+/* The verbs of the TURN client: what came in, what is due, what goes out.  See client_priv.h for
+ * who does the work.
  */
 #include "turn/client.h"
 
@@ -64,7 +64,7 @@ struct ph_addr ph__tc_peer_key(const struct ph_addr *peer, bool with_port)
     return key;
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------- */
 
 static bool conf_ok(const struct ph_turnc_conf *c)
 {
@@ -82,6 +82,8 @@ struct ph_turnc *ph_turnc_new(const struct ph_turnc_conf *c, const struct ph_env
     if (!t)
         return NULL;
     t->c = *c;
+    t->c.user.p = t->c.password.p = NULL; /* copied below; the caller's may go */
+    t->c.login.realm.p = t->c.login.nonce.p = t->c.login.algorithms.p = NULL;
     t->env = *env;
     t->c.txn.reliable = c->reliable;
     if (!c->max_permissions)
@@ -115,7 +117,7 @@ void ph_turnc_free(struct ph_turnc *t)
     free(t);
 }
 
-/* --- packets ----------------------------------------------------------------------------------- */
+/* --- packets ------------------------------------------------------------------------------ */
 
 static bool from_server(const struct ph_turnc *t, const struct ph_pkt *p)
 {
@@ -181,10 +183,10 @@ bool ph_turnc_output(struct ph_turnc *t, struct ph_pkt *out, ph_ns now)
         /* Whatever found no free operation waits for one to end, which sets the flag again. */
         t->peers_due = false;
     }
-    return ph__tc_ops_output(t, out, now);
+    return ph__tc_ops_output(t, out, now) || ph__tc_keep_output(t, out);
 }
 
-/* --- events ------------------------------------------------------------------------------------ */
+/* --- events ------------------------------------------------------------------------------- */
 
 void ph__tc_say(struct ph_turnc *t, enum ph_turnc_ev_type type, struct ph__tc_result r)
 {
@@ -285,7 +287,7 @@ bool ph_turnc_event(struct ph_turnc *t, struct ph_turnc_ev *ev)
     return true;
 }
 
-/* --- looking in -------------------------------------------------------------------------------- */
+/* --- looking in --------------------------------------------------------------------------- */
 
 const struct ph_turnc_info *ph_turnc_info(const struct ph_turnc *t)
 {

@@ -56,7 +56,7 @@ void ph__tc_alloc_append(const struct ph_turnc *t, struct ph_msgw *w)
         ph_msgw_flag(w, PH_ATTR_DONT_FRAGMENT);
 }
 
-/* --- states ------------------------------------------------------------------------------------ */
+/* --- states ------------------------------------------------------------------------------- */
 
 static void go_idle(struct ph_turnc *t)
 {
@@ -66,6 +66,7 @@ static void go_idle(struct ph_turnc *t)
     t->n_icmp_ev = 0;
     t->info.state = PH_TURNC_IDLE;
     t->info.expires_at = t->refresh_at = PH_NEVER;
+    t->keep_due = false;
 }
 
 static void fail(struct ph_turnc *t, struct ph__tc_result r)
@@ -99,10 +100,10 @@ static void reject(struct ph_turnc *t, int err, ph_ns now)
     start_release(t, now);
 }
 
-/* --- Allocate ---------------------------------------------------------------------------------- */
+/* --- Allocate ----------------------------------------------------------------------------- */
 
-/* Takes the granted lifetime and plans the next Refresh: a minute before the end or after 5/6 of it, whichever is
- * earlier, but not in its first half. */
+/* Takes the granted lifetime and plans the next Refresh: a minute before the end or after 5/6 of
+ * it, whichever is earlier, but not in its first half. */
 static void take_lifetime(struct ph_turnc *t, uint32_t lifetime_s, ph_ns now)
 {
     ph_ns span = PH_SEC(lifetime_s < MAX_LIFETIME_S ? lifetime_s : MAX_LIFETIME_S);
@@ -175,10 +176,12 @@ static void allocated(struct ph_turnc *t, const struct ph_msg *m, ph_ns now)
         return;
     }
     t->info.state = PH_TURNC_UP;
+    t->keep_at = t->c.keepalive > 0 ? now + t->c.keepalive : PH_NEVER;
+    t->keep_due = false;
     ph__tc_say(t, PH_TURNC_ALLOCATED, (struct ph__tc_result){0});
 }
 
-/* --- redirects (RFC 8489 10) ------------------------------------------------------------------- */
+/* --- redirects (RFC 8489 10) -------------------------------------------------------------- */
 
 static bool visited(const struct ph_turnc *t, const struct ph_addr *server)
 {
@@ -243,7 +246,7 @@ void ph__tc_alloc_done(struct ph_turnc *t, const struct ph_msg *m, struct ph__tc
         fail(t, r);
 }
 
-/* --- Refresh ----------------------------------------------------------------------------------- */
+/* --- Refresh ------------------------------------------------------------------------------ */
 
 int ph_turnc_refresh(struct ph_turnc *t, uint32_t lifetime_s, ph_ns now)
 {
@@ -273,10 +276,40 @@ void ph__tc_refresh_done(struct ph_turnc *t, const struct ph_msg *m, struct ph__
     ph__tc_say(t, PH_TURNC_REFRESH_FAILED, r);
 }
 
+/* --- time --------------------------------------------------------------------------------- */
+
+static void keep_tick(struct ph_turnc *t, ph_ns now)
+{
+    if (now < t->keep_at)
+        return;
+    t->keep_due = !t->sent;
+    t->sent = false;
+    t->keep_at = now + t->c.keepalive;
+}
+
+bool ph__tc_keep_output(struct ph_turnc *t, struct ph_pkt *out)
+{
+    struct ph_msgw w;
+    uint8_t id[PH_TXID_LEN];
+    if (!t->keep_due)
+        return false;
+    t->keep_due = false;
+    ph__tc_next_id(t, id);
+    ph_msgw_begin(&w, ph_buf_data(&out->b), out->b.cap - out->b.off, PH_BINDING, PH_INDICATION, id);
+    ph_msgw_fingerprint(&w);
+    int n = ph_msgw_end(&w);
+    if (n < 0)
+        return false;
+    out->b.len = (uint32_t)n;
+    ph__tc_address(t, out);
+    return true;
+}
+
 void ph__tc_alloc_tick(struct ph_turnc *t, ph_ns now)
 {
     if (t->info.state != PH_TURNC_UP)
         return;
+    keep_tick(t, now);
     if (now >= t->info.expires_at)
         ph__tc_alloc_lost(t, (struct ph__tc_result){PH_E_TIMEOUT, 0});
     else if (now >= t->refresh_at && t->op[0].kind == PH__TC_OP_NONE)
@@ -287,12 +320,11 @@ ph_ns ph__tc_alloc_deadline(const struct ph_turnc *t)
 {
     if (t->info.state != PH_TURNC_UP)
         return PH_NEVER;
-    if (t->op[0].kind != PH__TC_OP_NONE)
-        return t->info.expires_at;
-    return ph_min_ns(t->info.expires_at, t->refresh_at);
+    ph_ns at = ph_min_ns(t->info.expires_at, t->keep_at);
+    return t->op[0].kind == PH__TC_OP_NONE ? ph_min_ns(at, t->refresh_at) : at;
 }
 
-/* --- release ----------------------------------------------------------------------------------- */
+/* --- release ------------------------------------------------------------------------------ */
 
 int ph_turnc_release(struct ph_turnc *t, ph_ns now)
 {

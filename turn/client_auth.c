@@ -1,8 +1,9 @@
 /* The long-term credentials of a TURN client (RFC 8489 9.2).
  *
- * The first request goes out bare; the 401 brings realm, nonce and perhaps PASSWORD-ALGORITHMS, from then on every
- * request carries user (or its hash), realm, nonce and integrity.  SHA-256 is taken when offered.  A nonce that
- * says the server speaks PASSWORD-ALGORITHMS while the list is missing is an attempt to bid us down.
+ * The first request goes out bare; the 401 brings realm, nonce and perhaps PASSWORD-ALGORITHMS,
+ * from then on every request carries user (or its hash), realm, nonce and integrity.  SHA-256 is
+ * taken when offered.  A nonce that says the server speaks PASSWORD-ALGORITHMS while the list is
+ * missing is an attempt to bid us down.
  */
 #include "stun/base/error.h"
 #include "stun/codec/algs.h"
@@ -11,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A 438 brings a new nonce; a server that never likes its own is given up.  RFC 8489 sets no bound. */
+/* A 438 brings a new nonce; a server that never likes its own is given up.  RFC 8489 sets no
+ * bound. */
 enum { MAX_438 = 4, MAX_401 = 2 };
 
 /* The list is sent back with every request; one longer than this is nothing we could use. */
@@ -115,7 +117,8 @@ int ph__tc_auth_challenged(struct ph_turnc *t, struct ph__tc_op *op, const struc
         return PH_E_FORMAT;
     ph_msg_bytes(m, PH_IX_PASSWORD_ALGORITHMS, &l.algorithms);
 
-    /* A login from another client may be out of date in every way: that does not condemn the password. */
+    /* A login from another client may be out of date in every way: that does not condemn the
+     * password. */
     bool first_try = !op->authed || (!t->proven && t->c.login.nonce.n && op->n401 == 1);
     bool changed = false;
     int err = learn(t, &l, &changed);

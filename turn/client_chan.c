@@ -1,13 +1,15 @@
 /* The channels of a TURN client (RFC 8656 12).
  *
- * Slot i has number 0x4000 + i, so a packet finds its channel by index.  A slot whose binding has ended rests until
- * the server must have forgotten it, and 5 minutes more, before its number goes to another peer; the same
- * peer gets the same number back at any time, since it may not have another one meanwhile.
+ * Slot i has number 0x4000 + i, so a packet finds its channel by index.  A slot whose binding has
+ * ended rests until the server must have forgotten it, and 5 minutes more, before its number goes
+ * to another peer; the same peer gets the same number back at any time, since it may not have
+ * another one meanwhile.
  */
 #include "stun/base/error.h"
 #include "turn/client_priv.h"
 
-/* A binding is refreshed after 500 s at most.  Its permission, which would lapse earlier, has a record of its own. */
+/* A binding is refreshed after 500 s at most.  Its permission, which would lapse earlier, has a
+ * record of its own. */
 #define REFRESH_AFTER PH_SEC(500)
 
 struct ph__tc_chan *ph__tc_chan_find(const struct ph_turnc *t, const struct ph_addr *peer)
@@ -122,7 +124,7 @@ void ph__tc_chan_rest(struct ph_turnc *t, struct ph__tc_chan *ch)
     t->peers_due = true; /* an operation may be free again */
 }
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------- */
 
 static bool in_use(const struct ph__tc_chan *ch)
 {
@@ -195,7 +197,7 @@ void ph__tc_chan_done(struct ph_turnc *t, uint16_t slot, struct ph__tc_result r,
         free_chan(t, ch);
 }
 
-/* --- time -------------------------------------------------------------------------------------- */
+/* --- time --------------------------------------------------------------------------------- */
 
 void ph__tc_chan_tick(struct ph_turnc *t, ph_ns now)
 {
@@ -211,7 +213,8 @@ void ph__tc_chan_tick(struct ph_turnc *t, ph_ns now)
         if (!in_use(ch) || ch->op)
             continue;
         if (ch->state == PH__TC_CHAN_BOUND && ch->expires_at <= now) {
-            /* Nobody refreshed it in time (the machine slept): Send indications until it is back. */
+            /* Nobody refreshed it in time (the machine slept): Send indications until it is
+             * back. */
             ch->state = PH__TC_CHAN_BINDING;
             ch->refresh_at = now;
         }

@@ -39,8 +39,9 @@ static int wrap_channel(struct ph_turnc *t, struct ph_pkt *p, const struct ph__t
     return PH_SEND;
 }
 
-/* An indication has no answer, so its id need not be unpredictable: random once, then counted up. */
-static void next_id(struct ph_turnc *t, uint8_t id[static PH_TXID_LEN])
+/* An indication has no answer, so its id need not be unpredictable: random once, then counted
+ * up. */
+void ph__tc_next_id(struct ph_turnc *t, uint8_t id[static PH_TXID_LEN])
 {
     memcpy(id, t->next_id, PH_TXID_LEN);
     ph_put64(t->next_id + 4, ph_get64(t->next_id + 4) + 1);
@@ -57,7 +58,7 @@ static void write_send(struct ph_turnc *t, uint8_t *head, const struct ph_addr *
     ph_put16(head, ph_stun_type(PH_SEND_METHOD, PH_INDICATION));
     ph_put16(head + 2, (uint16_t)body);
     ph_put32(head + 4, PH_STUN_COOKIE);
-    next_id(t, id);
+    ph__tc_next_id(t, id);
     ph_put16(a, PH_ATTR_XOR_PEER_ADDRESS);
     ph_put16(a + 2, addr_len);
     ph_attr_encode(&ph_attr_table[PH_IX_XOR_PEER_ADDRESS], &v, id, a + ATTR_HEADER, addr_len);
@@ -106,13 +107,14 @@ int ph_turnc_wrap(struct ph_turnc *t, struct ph_pkt *p, const struct ph_addr *pe
     if (verdict == PH_SEND) {
         p->dst = t->info.server;
         p->sock = t->c.sock;
+        t->sent = true;
         t->stats.to_peer_packets++;
         t->stats.to_peer_bytes += len;
     }
     return verdict;
 }
 
-/* --- from the server --------------------------------------------------------------------------- */
+/* --- from the server ---------------------------------------------------------------------- */
 
 static int deliver(struct ph_turnc *t, struct ph_pkt *p, const struct ph_addr *peer)
 {

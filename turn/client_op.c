@@ -1,8 +1,8 @@
 /* The requests of a TURN client: transactions, building, matching answers.
  *
- * A request is built each time it is sent, so a retransmission carries the nonce known by then.  An answer counts
- * only if its transaction runs, its method fits, and its integrity is good where the request had credentials
- * (RFC 8489 9.2.5); what does not count is dropped as if it had never come.
+ * A request is built each time it is sent, so a retransmission carries the nonce known by then.  An
+ * answer counts only if its transaction runs, its method fits, and its integrity is good where the
+ * request had credentials (RFC 8489 9.2.5); what does not count is dropped as if it had never come.
  */
 #include "stun/base/error.h"
 #include "turn/client_priv.h"
@@ -41,7 +41,7 @@ struct ph__tc_op *ph__tc_op_free(struct ph_turnc *t)
     return NULL;
 }
 
-/* --- building ---------------------------------------------------------------------------------- */
+/* --- building ----------------------------------------------------------------------------- */
 
 static uint16_t method_of(uint8_t kind)
 {
@@ -99,7 +99,7 @@ static int build(struct ph_turnc *t, struct ph__tc_op *op, struct ph_pkt *out, p
     return ph_msgw_end(&w);
 }
 
-/* --- the end of a request ---------------------------------------------------------------------- */
+/* --- the end of a request ----------------------------------------------------------------- */
 
 static void finish(struct ph_turnc *t, struct ph__tc_op *op, const struct ph_msg *m,
                    struct ph__tc_result r, ph_ns now)
@@ -136,7 +136,7 @@ static void give_up(struct ph_turnc *t, struct ph__tc_op *op, int err, ph_ns now
     finish(t, op, NULL, (struct ph__tc_result){err, op->dropped_code}, now);
 }
 
-/* --- time -------------------------------------------------------------------------------------- */
+/* --- time --------------------------------------------------------------------------------- */
 
 static void tick(struct ph_turnc *t, struct ph__tc_op *op, ph_ns now)
 {
@@ -163,6 +163,15 @@ ph_ns ph__tc_ops_deadline(const struct ph_turnc *t)
     return at;
 }
 
+void ph__tc_address(const struct ph_turnc *t, struct ph_pkt *out)
+{
+    out->head_len = 0;
+    out->dont_fragment = false;
+    out->src = (struct ph_addr){0};
+    out->dst = t->info.server;
+    out->sock = t->c.sock;
+}
+
 bool ph__tc_ops_output(struct ph_turnc *t, struct ph_pkt *out, ph_ns now)
 {
     for (unsigned i = 0; i < PH__TC_OPS; i++) {
@@ -177,11 +186,8 @@ bool ph__tc_ops_output(struct ph_turnc *t, struct ph_pkt *out, ph_ns now)
             continue;
         }
         out->b.len = (uint32_t)n;
-        out->head_len = 0;
-        out->dont_fragment = false;
-        out->src = (struct ph_addr){0};
-        out->dst = t->info.server;
-        out->sock = t->c.sock;
+        ph__tc_address(t, out);
+        t->sent = true;
         if (op->txn.sends > 1)
             t->stats.retransmissions++;
         else
@@ -191,7 +197,7 @@ bool ph__tc_ops_output(struct ph_turnc *t, struct ph_pkt *out, ph_ns now)
     return false;
 }
 
-/* --- answers ----------------------------------------------------------------------------------- */
+/* --- answers ------------------------------------------------------------------------------ */
 
 static struct ph__tc_op *find(struct ph_turnc *t, const struct ph_msg *m)
 {
@@ -221,8 +227,8 @@ static void measure(struct ph_turnc *t, ph_ns rtt)
     t->info.srtt = t->info.srtt < 0 ? rtt : t->info.srtt + (rtt - t->info.srtt) / 8;
 }
 
-/* The answer's integrity is missing or wrong.  Over UDP the genuine one may still come; a stream brings one
- * answer only (RFC 8489 9.2.5). */
+/* The answer's integrity is missing or wrong.  Over UDP the genuine one may still come; a stream
+ * brings one answer only (RFC 8489 9.2.5). */
 static void refuse(struct ph_turnc *t, struct ph__tc_op *op, uint16_t code, ph_ns now)
 {
     t->stats.bad_integrity++;

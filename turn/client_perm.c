@@ -1,8 +1,8 @@
 /* The permissions of a TURN client (RFC 8656 9, 10).
  *
- * A record says when the server will forget a peer's IP and when to ask again.  Whatever is due when a request is
- * started shares it, and so does what would be due soon after.  A server refuses a request as a whole, so the
- * peers of a refused one are asked for one by one.
+ * A record says when the server will forget a peer's IP and when to ask again.  Whatever is due
+ * when a request is started shares it, and so does what would be due soon after.  A server refuses
+ * a request as a whole, so the peers of a refused one are asked for one by one.
  */
 #include "stun/base/error.h"
 #include "turn/client_priv.h"
@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A permission is asked for again after 240 s at most; whatever is due within 45 s of another one joins it. */
+/* A permission is asked for again after 240 s at most; whatever is due within 45 s of another one
+ * joins it. */
 #define REFRESH_AFTER PH_SEC(240)
 #define JOIN_WITHIN   PH_SEC(45)
 
@@ -139,7 +140,7 @@ void ph_turnc_forget(struct ph_turnc *t, const struct ph_addr *peer, ph_ns now)
         stop_if_empty(t, op);
 }
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------- */
 
 static bool due(const struct ph__tc_perm *p, ph_ns now)
 {
@@ -246,7 +247,7 @@ void ph__tc_perm_done(struct ph_turnc *t, uint8_t op_number, struct ph__tc_resul
     }
 }
 
-/* --- time -------------------------------------------------------------------------------------- */
+/* --- time --------------------------------------------------------------------------------- */
 
 void ph__tc_perm_tick(struct ph_turnc *t, ph_ns now)
 {

@@ -141,6 +141,9 @@ struct ph_turnc {
 
     /* client_alloc.c */
     ph_ns refresh_at;
+    ph_ns keep_at;                       /* when it is looked whether anything was sent */
+    bool sent;                           /* something was */
+    bool keep_due;                       /* a Binding indication is to go out */
     bool release_wanted;                 /* as soon as Allocate is answered */
     struct ph__tc_result release_result; /* if set: FAILED with this is said instead of RELEASED */
     struct ph_addr visited[PH__TC_VISITED];
@@ -166,7 +169,7 @@ struct ph_turnc {
     char domain[256];
 };
 
-/* --- client.c ---------------------------------------------------------------------------------- */
+/* --- client.c ----------------------------------------------------------------------------- */
 
 /* Notes an event of the allocation. */
 void ph__tc_say(struct ph_turnc *t, enum ph_turnc_ev_type type, struct ph__tc_result r);
@@ -185,7 +188,8 @@ static inline struct ph_slice ph__tc_blob_slice(const struct ph__tc_blob *b)
     return (struct ph_slice){b->p, b->n};
 }
 
-/* Doubles an array of n slots of `size` bytes, up to max; new ones are zero.  0, PH_E_LIMIT, PH_E_NOMEM. */
+/* Doubles an array of n slots of `size` bytes, up to max; new ones are zero.  0, PH_E_LIMIT,
+ * PH_E_NOMEM. */
 int ph__tc_grow(void **v, uint16_t *n, uint16_t max, size_t size);
 
 /* A span cut by up to a tenth, so that many clients started at once do not stay in step. */
@@ -194,7 +198,7 @@ ph_ns ph__tc_jitter(struct ph_turnc *t, ph_ns span);
 /* The peer as records have it: transport PH_UDP; with_port false: port 0. */
 struct ph_addr ph__tc_peer_key(const struct ph_addr *peer, bool with_port);
 
-/* --- client_op.c ------------------------------------------------------------------------------- */
+/* --- client_op.c -------------------------------------------------------------------------- */
 
 /* Starts a request in a free operation. */
 void ph__tc_op_start(struct ph_turnc *t, struct ph__tc_op *op, enum ph__tc_op_kind kind, ph_ns now);
@@ -218,13 +222,16 @@ void ph__tc_ops_tick(struct ph_turnc *t, ph_ns now);
 
 ph_ns ph__tc_ops_deadline(const struct ph_turnc *t);
 
+/* Gives a packet its way to the server. */
+void ph__tc_address(const struct ph_turnc *t, struct ph_pkt *out);
+
 /* Builds what is due.  False: nothing is. */
 bool ph__tc_ops_output(struct ph_turnc *t, struct ph_pkt *out, ph_ns now);
 
 /* Takes a response.  True if it answered something, or told enough to ask again. */
 bool ph__tc_ops_input(struct ph_turnc *t, const struct ph_msg *m, ph_ns now);
 
-/* --- client_auth.c ----------------------------------------------------------------------------- */
+/* --- client_auth.c ------------------------------------------------------------------------ */
 
 /* Copies user, password and a login kept from before.  Returns 0 or PH_E_NOMEM. */
 int ph__tc_auth_init(struct ph_turnc *t, const struct ph_turnc_conf *c);
@@ -243,7 +250,7 @@ bool ph__tc_auth_append(const struct ph_turnc *t, struct ph_msgw *w);
 /* Checks the integrity of a response to a request with credentials.  Returns 0 or PH_E_AUTH. */
 int ph__tc_auth_check(struct ph_turnc *t, const struct ph_msg *m);
 
-/* --- client_alloc.c ---------------------------------------------------------------------------- */
+/* --- client_alloc.c ----------------------------------------------------------------------- */
 
 void ph__tc_alloc_append(const struct ph_turnc *t, struct ph_msgw *w);
 void ph__tc_alloc_done(struct ph_turnc *t, const struct ph_msg *m, struct ph__tc_result r,
@@ -255,11 +262,14 @@ void ph__tc_release_done(struct ph_turnc *t, struct ph__tc_result r);
 /* The allocation is gone. */
 void ph__tc_alloc_lost(struct ph_turnc *t, struct ph__tc_result r);
 
+/* Builds the Binding indication, if one is due. */
+bool ph__tc_keep_output(struct ph_turnc *t, struct ph_pkt *out);
+
 /* Refreshes when due, ends when expired. */
 void ph__tc_alloc_tick(struct ph_turnc *t, ph_ns now);
 ph_ns ph__tc_alloc_deadline(const struct ph_turnc *t);
 
-/* --- client_perm.c ----------------------------------------------------------------------------- */
+/* --- client_perm.c ------------------------------------------------------------------------ */
 
 void ph__tc_peers_fini(struct ph_turnc *t);
 
@@ -285,8 +295,8 @@ bool ph__tc_perm_start(struct ph_turnc *t, ph_ns now);
 void ph__tc_perm_append(const struct ph_turnc *t, const struct ph__tc_op *op, struct ph_msgw *w);
 void ph__tc_perm_done(struct ph_turnc *t, uint8_t op_number, struct ph__tc_result r, ph_ns now);
 
-/* When to ask again after a failure: at once after silence while the old state lives, later after trouble on the
- * server, PH_NEVER when it is hopeless. */
+/* When to ask again after a failure: at once after silence while the old state lives, later after
+ * trouble on the server, PH_NEVER when it is hopeless. */
 ph_ns ph__tc_retry_at(struct ph__tc_result r, ph_ns expires_at, ph_ns now);
 
 /* Drops what has expired; lowers t->peers_at to what is next. */
@@ -303,7 +313,7 @@ static inline uint64_t ph__tc_peer_hash(const struct ph_turnc *t, const struct p
     return ph_hash(&t->hash_key, key, sizeof *key);
 }
 
-/* --- client_chan.c ----------------------------------------------------------------------------- */
+/* --- client_chan.c ------------------------------------------------------------------------ */
 
 struct ph__tc_chan *ph__tc_chan_find(const struct ph_turnc *t, const struct ph_addr *peer);
 
@@ -327,7 +337,10 @@ static inline uint16_t ph__tc_chan_number(const struct ph_turnc *t, const struct
     return (uint16_t)(PH_CHANNEL_MIN + (ch - t->chan));
 }
 
-/* --- client_data.c ----------------------------------------------------------------------------- */
+/* --- client_data.c ------------------------------------------------------------------------ */
+
+/* A transaction id for an indication. */
+void ph__tc_next_id(struct ph_turnc *t, uint8_t id[static PH_TXID_LEN]);
 
 /* Takes ChannelData, and a Data indication, from the server. */
 int ph__tc_data_channel(struct ph_turnc *t, struct ph_pkt *p);

@@ -1,24 +1,19 @@
-/* A TURN client under a script: the input's bytes choose calls, spans of time, and what its server says.
+/* A TURN client under a script: the input's bytes choose calls, spans of time, and what its server
+ * says.
  *
- * Responses are built for the last request, signed or not, with attributes from the input, so that the fuzzer gets
- * past transaction ids and integrity; raw packets are given as well.  Whatever happens, the client must not
- * send without end, must not have deadlines in the past once all is drained, and must give its memory back.
+ * Responses are built for the last request, signed or not, with attributes from the input, so that
+ * the fuzzer gets past transaction ids and integrity; raw packets are given as well.  Whatever
+ * happens, the client must not send without end, must not have deadlines in the past once all is
+ * drained, and must give its memory back.
  */
 #include "stun/base/error.h"
 #include "stun/codec/integrity.h"
 #include "stun/codec/msgw.h"
+#include "tests/fuzz/check.h"
 #include "turn/chandata.h"
 #include "turn/client.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-    const uint8_t *p;
-    size_t n;
-};
 
 struct world {
     struct ph_turnc *t;
@@ -33,20 +28,6 @@ struct world {
 };
 
 static const char *const nonces[] = {"nonce", "other", "obMatJos2AAABx", "obMatJos2wAAAx"};
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-static uint8_t byte(struct input *in)
-{
-    if (in->n == 0)
-        return 0;
-    in->n--;
-    return *in->p++;
-}
 
 static void rand_bytes(void *ctx, void *dst, size_t n)
 {
@@ -72,42 +53,42 @@ static void drain(struct world *w)
     struct ph_turnc_ev ev;
     unsigned n = 0;
     while (ph_turnc_output(w->t, &out, w->now)) {
-        check(out.b.off == 0 && out.b.len >= PH_STUN_HEADER && out.b.len <= sizeof w->req);
+        CHECK(out.b.off == 0 && out.b.len >= PH_STUN_HEADER && out.b.len <= sizeof w->req);
         w->req_n = out.b.len;
-        check(n++ < 100);
+        CHECK(n++ < 100);
     }
     for (n = 0; ph_turnc_event(w->t, &ev); n++)
-        check(n < 1000 && ev.reason && ev.domain);
-    check(!ph_turnc_output(w->t, &out, w->now));
+        CHECK(n < 1000 && ev.reason && ev.domain);
+    CHECK(!ph_turnc_output(w->t, &out, w->now));
 }
 
 /* Sleeps until the deadline or less; afterwards nothing may be overdue. */
-static void sleep_some(struct world *w, struct input *in)
+static void sleep_some(struct world *w, struct fuzz_in *in)
 {
     static const ph_ns units[] = {PH_MS(1), PH_MS(100), PH_SEC(1), PH_SEC(40)};
-    uint8_t b = byte(in);
+    uint8_t b = fuzz_u8(in);
     ph_ns at = ph_turnc_deadline(w->t), span = (b >> 2) * units[b & 3];
     w->now = b >> 2 == 63 && at != PH_NEVER && at > w->now ? at : w->now + span;
     for (unsigned i = 0; i < 3; i++) {
         ph_turnc_tick(w->t, w->now);
         drain(w);
     }
-    check(ph_turnc_deadline(w->t) > w->now);
+    CHECK(ph_turnc_deadline(w->t) > w->now);
 }
 
 static void input_packet(struct world *w, size_t n)
 {
     struct ph_pkt p = {.b = {w->pkt, sizeof w->pkt, PH_HEADROOM, (uint32_t)n}, .src = w->server};
     int verdict = ph_turnc_input(w->t, &p, w->now);
-    check(verdict == PH_DROP || verdict == PH_CONSUMED || verdict == PH_DATA);
-    check(p.b.off + p.b.len <= p.b.cap);
+    CHECK(verdict == PH_DROP || verdict == PH_CONSUMED || verdict == PH_DATA);
+    CHECK(p.b.off + p.b.len <= p.b.cap);
     if (verdict == PH_DROP)
-        check(p.b.off == PH_HEADROOM && p.b.len == n);
+        CHECK(p.b.off == PH_HEADROOM && p.b.len == n);
 }
 
-static void raw(struct world *w, struct input *in)
+static void raw(struct world *w, struct fuzz_in *in)
 {
-    size_t n = byte(in) * 4U;
+    size_t n = fuzz_u8(in) * 4U;
     n = n < in->n ? n : in->n;
     memcpy(w->pkt + PH_HEADROOM, in->p, n);
     in->p += n;
@@ -115,12 +96,12 @@ static void raw(struct world *w, struct input *in)
     input_packet(w, n);
 }
 
-static void append(struct ph_msgw *m, struct input *in, uint8_t algs)
+static void append(struct ph_msgw *m, struct fuzz_in *in, uint8_t algs)
 {
     static const uint8_t lists[][8] = {{0, 2, 0, 0, 0, 1, 0, 0}, {0, 1, 0, 0, 0, 9, 0, 0}};
     static const uint16_t codes[] = {300, 400, 401, 403, 437, 438, 441, 443, 486, 500, 508};
-    struct ph_addr a = addr(byte(in));
-    uint8_t b = byte(in);
+    struct ph_addr a = addr(fuzz_u8(in));
+    uint8_t b = fuzz_u8(in);
     switch (b % 12) {
     case 0:
         ph_msgw_addr(m, PH_ATTR_XOR_RELAYED_ADDRESS, &a);
@@ -173,11 +154,11 @@ static struct ph_key key_of(const struct ph_msg *req)
 }
 
 /* A response to the last request, or an indication. */
-static void respond(struct world *w, struct input *in)
+static void respond(struct world *w, struct fuzz_in *in)
 {
     struct ph_msg req;
     struct ph_msgw m;
-    uint8_t how = byte(in);
+    uint8_t how = fuzz_u8(in);
     if (ph_msg_parse(&req, w->req, w->req_n) < 0)
         return;
     enum ph_class cls = (enum ph_class)(how & 3);
@@ -195,41 +176,41 @@ static void respond(struct world *w, struct input *in)
         input_packet(w, (size_t)n);
 }
 
-static void channel_data(struct world *w, struct input *in)
+static void channel_data(struct world *w, struct fuzz_in *in)
 {
-    uint8_t b = byte(in);
+    uint8_t b = fuzz_u8(in);
     ph_chandata_write(w->pkt + PH_HEADROOM, (uint16_t)(PH_CHANNEL_MIN + (b & 15)), b);
-    input_packet(w, PH_CHANNEL_HEADER + (size_t)byte(in));
+    input_packet(w, PH_CHANNEL_HEADER + (size_t)fuzz_u8(in));
 }
 
-static void wrap(struct world *w, struct input *in)
+static void wrap(struct world *w, struct fuzz_in *in)
 {
-    struct ph_addr peer = addr(byte(in));
-    uint8_t n = byte(in);
+    struct ph_addr peer = addr(fuzz_u8(in));
+    uint8_t n = fuzz_u8(in);
     uint32_t room = n & 1 ? PH_TAILROOM : 0;
     struct ph_pkt p = {.b = {w->pkt, PH_HEADROOM + n + room, PH_HEADROOM, n}};
     p.dont_fragment = n & 2;
     int verdict = ph_turnc_wrap(w->t, &p, &peer);
     if (verdict == PH_SEND)
-        check(p.b.off + p.b.len <= p.b.cap && p.b.len >= n + 4U);
+        CHECK(p.b.off + p.b.len <= p.b.cap && p.b.len >= n + 4U);
     else
-        check(verdict < 0 && p.b.off == PH_HEADROOM && p.b.len == n);
+        CHECK(verdict < 0 && p.b.off == PH_HEADROOM && p.b.len == n);
 }
 
-static void step(struct world *w, struct input *in)
+static void step(struct world *w, struct fuzz_in *in)
 {
-    uint8_t op = byte(in);
+    uint8_t op = fuzz_u8(in);
     struct ph_addr peer = addr(op >> 4 | (op & 0x80));
     switch (op & 15) {
     case 0:
         ph_turnc_allocate(w->t, w->now);
         break;
     case 1:
-        peer = addr(byte(in));
+        peer = addr(fuzz_u8(in));
         ph_turnc_permit(w->t, &peer, w->now);
         break;
     case 2:
-        peer = addr(byte(in));
+        peer = addr(fuzz_u8(in));
         ph_turnc_bind(w->t, &peer, w->now);
         break;
     case 3:
@@ -267,8 +248,8 @@ static void step(struct world *w, struct input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct world w;
-    struct input in = {data, size};
-    uint8_t flags = byte(&in), more = byte(&in);
+    struct fuzz_in in = {data, size};
+    uint8_t flags = fuzz_u8(&in), more = fuzz_u8(&in);
     w = (struct world){.now = PH_SEC(1000), .seed = 1, .server = addr(0x41)};
     w.env = (struct ph_env){.rand = rand_bytes, .ctx = &w.seed};
     struct ph_turnc_conf c = {
@@ -282,6 +263,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .follow_redirects = flags & 0x80,
         .fingerprint = more & 1,
         .transmit_counter = more & 2,
+        .keepalive = more & 8 ? PH_SEC(15) : 0,
         .max_permissions = more >> 4,
         .max_channels = more >> 4,
     };

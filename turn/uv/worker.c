@@ -57,9 +57,10 @@ static void from_clients(struct ph__turn_worker *w, uint32_t id, ph_ns now)
             p.dst.port = at->port;
         }
         p.sock = id;
-        if (input(w, &p, now) == PH_SEND)
+        const int verdict = input(w, &p, now);
+        if (verdict == PH_SEND)
             send_packet(w, &p);
-        if (stun)
+        else if (verdict == PH_CONSUMED) /* an allocation waits for its relay; the rest can wait */
             ph__turn_worker_drain(w, now);
     }
 }
