@@ -46,7 +46,7 @@ static bool filled(const uint8_t *p, size_t n, unsigned seed, size_t at)
 
 Test(uv_batch, many_datagrams_in_one_call)
 {
-    uint8_t data[300];
+    uint8_t data[300] = {0};
     struct ph_pkt p;
 
     for (unsigned i = 0; i < 40; i++) {

@@ -1,13 +1,13 @@
 /*
  * The TURN server on loopback: real sockets, no credentials (those are the core's matter).
  */
-#include "uv/kit.h"
 #include "stun/base/error.h"
 #include "stun/codec/msg.h"
 #include "stun/codec/msgw.h"
 #include "stun/uv/env.h"
 #include "turn/chandata.h"
 #include "turn/uv/server.h"
+#include "uv/kit.h"
 
 #include <stdatomic.h>
 
