@@ -86,6 +86,7 @@ start() {
     local name=$1
     shift
     [ "$1" != in_ns ] || { local ns=$2; shift 2; set -- ip netns exec "$ns" "$@"; }
+    : >"$T/$name.log" # here, not in the background: nobody must read the last run's lines
     "$@" >"$T/$name.log" 2>&1 &
     PID[$name]=$!
     [[ " ${LOGS[*]} " == *" $name "* ]] || LOGS+=("$name")
