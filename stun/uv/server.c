@@ -183,7 +183,7 @@ int ph_stun_uv_new(struct ph_stun_uv **out, const struct ph_stun_uv_conf *c, str
 
     if (!c->n_servers || c->n_servers > PH_STUN_UV_SERVERS || (!c->workers && !c->loop))
         return PH_E_ARG;
-    struct ph_stun_uv *s = calloc(1, sizeof *s + n * sizeof *s->v);
+    struct ph_stun_uv *s = calloc(1, sizeof *s + n * sizeof(struct worker *));
     if (!s)
         return PH_E_NOMEM;
     s->c = *c;

@@ -95,7 +95,7 @@ void ph_udp_close(struct ph_udp *s)
 
 int ph_udp_local(const struct ph_udp *s, struct ph_addr *at)
 {
-    union ph_sockaddr sa;
+    union ph_sockaddr sa = {.in6 = {0}};
     socklen_t len = sizeof sa;
 
     if (getsockname(s->fd, &sa.sa, &len))

@@ -242,6 +242,36 @@ Test(uv_turn_server, bursts_stay_coalesced)
         cr_expect_eq(st.io.tx_gso, 2);
 }
 
+Test(uv_turn_server, relays_over_ipv6)
+{
+    struct ph_udp c6, p6;
+    struct ph_addr from, relay, local = kit_addr("[::1]:0");
+
+    if (ph_udp_open(&c6, &local, &(struct ph_udp_opts){.gro = true}) ||
+        ph_udp_open(&p6, &local, &(struct ph_udp_opts){.gro = true}))
+        cr_skip("no IPv6 here");
+    conf.core.listener[0].at = local;
+    conf.core.relay[0].at = local;
+    open_server();
+    begin(PH_ALLOCATE, PH_REQUEST);
+    ph_msgw_uint(&w, PH_ATTR_REQUESTED_TRANSPORT, PH_UDP);
+    ph_msgw_uint(&w, PH_ATTR_REQUESTED_ADDRESS_FAMILY, PH_AF_INET6);
+    const struct ph_msg m = ask(&c6);
+    cr_assert_eq(m.cls, PH_SUCCESS);
+    cr_assert_eq(ph_msg_addr(&m, PH_IX_XOR_RELAYED_ADDRESS, &relay), 0);
+    const struct ph_addr p6_at = kit_local(&p6);
+    bind_channel(&c6, 0x4001, &p6_at);
+    send_run(&c6, 16, 1204, &at, "\x40\1\x04\xB0", 4);
+    expect_run(&p6, 16, 1200, 0);
+    send_run(&p6, 16, 1200, &relay, "", 0);
+    expect_run(&c6, 16, 1204, 4);
+    ph_udp_close(&p6); /* and its ICMPv6 errors */
+    kit_send(&c6, "\x40\1\0\1x", 5, &at);
+    cr_assert_gt(kit_recv(&c6, buf, sizeof buf, &from), 0);
+    cr_expect(ph_addr_eq(&from, &at));
+    cr_expect_eq(stats().turn.icmp, 1);
+}
+
 Test(uv_turn_server, bursts_of_odd_length_into_indications)
 {
     struct ph_msg m;

@@ -27,10 +27,10 @@ static bool grow(struct ph_relays *r, uint32_t b)
 {
     if (b < r->blocks)
         return true;
-    struct ph_udp **block = realloc(r->block, (b + 1) * sizeof *block);
+    struct ph_udp **block = realloc(r->block, (b + 1) * sizeof(struct ph_udp *));
     if (!block)
         return false;
-    memset(block + r->blocks, 0, (b + 1 - r->blocks) * sizeof *block);
+    memset(block + r->blocks, 0, (b + 1 - r->blocks) * sizeof(struct ph_udp *));
     r->block = block;
     r->blocks = b + 1;
     return true;

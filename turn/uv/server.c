@@ -30,7 +30,7 @@ int ph_turn_uv_new(struct ph_turn_uv **out, const struct ph_turn_uv_conf *c, str
 
     if (!is_complete(c))
         return PH_E_ARG;
-    struct ph_turn_uv *t = calloc(1, sizeof *t + n * sizeof *t->v);
+    struct ph_turn_uv *t = calloc(1, sizeof *t + n * sizeof(struct ph__turn_worker *));
     if (!t)
         return PH_E_NOMEM;
     t->c = *c;
