@@ -125,8 +125,10 @@ static int check_credentials(struct ph__req *r)
         return refuse(r, "the credential has expired");
     if (err)
         return refuse(r, "unknown user or wrong password");
-    /* RFC 8656 5: an allocation belongs to the user who made it. */
-    if (r->a && r->a->user && !ph_slice_eq(ph__user_name(r->a->user), r->name))
+    /* RFC 8656 5: an allocation belongs to the user who made it.  Who asks for one where there is one already
+     * is told just that (437). */
+    if (r->a && r->a->user && r->m.method != PH_ALLOCATE &&
+        !ph_slice_eq(ph__user_name(r->a->user), r->name))
         return ph__reply_error(r, 441);
     return PH_CONSUMED;
 }

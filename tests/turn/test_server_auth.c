@@ -214,6 +214,9 @@ Test(turn_auth, allocation_belongs_to_its_user)
     cr_expect_eq(rig_refresh(r, &c, 0), 441);
     cr_expect_eq(rig_permit(r, &c, "192.0.2.5:9"), 441);
     cr_expect_eq(rig_bind(r, &c, 0x4000, "192.0.2.5:9"), 441);
+    allocate_request(r);
+    rig_send_signed(r, &c);
+    cr_expect_eq(rig_code(r), 437);
     cr_expect_eq(ph_turnd_count(r->d), 1);
     rig_free(r);
 }
