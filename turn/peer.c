@@ -81,7 +81,7 @@ bool ph__peer_port_ok(const struct ph_turnd *d, const struct ph__perm *perm,
 void ph__peer_to_local(const struct ph_turnd *d, struct ph_addr *peer)
 {
     const struct ph_turnd_relay *r = own_relay(d, peer);
-    if (r && r->external.family && ph_addr_eq_ip(&r->external, peer) &&
+    if (r && r->external.family && !ph_addr_is_any(&r->at) && ph_addr_eq_ip(&r->external, peer) &&
         ph_ports_taken(r->ports, peer->port))
         memcpy(peer->ip, r->at.ip, sizeof peer->ip);
 }

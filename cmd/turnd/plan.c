@@ -211,11 +211,29 @@ static void plan_relays(struct ph_tplan *p, struct ph_tconf *c, struct ips ips, 
 
 /* ---- the plan ---- */
 
+/* The listening addresses.  A wildcard stands for the machine's addresses of its family, each with a socket of its
+ * own: what is relayed to a client must leave from the very address that the client sends to. */
+static struct ips expand(const struct ph_tconf *c, struct ips machine, struct ph_addr *room)
+{
+    struct ips out = {room, 0};
+    for (unsigned i = 0; i < c->n_listen; i++) {
+        const struct ph_addr *ip = &c->listen[i];
+        unsigned before = out.n;
+        for (unsigned k = 0; ph_addr_is_any(ip) && k < machine.n; k++)
+            if (machine.v[k].family == ip->family && out.n < PH_TURND_LISTENERS)
+                room[out.n++] = machine.v[k];
+        if (out.n == before && out.n < PH_TURND_LISTENERS)
+            room[out.n++] = *ip;
+    }
+    return out;
+}
+
 void ph_tplan_make(struct ph_tplan *p, struct ph_tconf *c, const struct ph_addr *machine,
                    unsigned n)
 {
     struct ips all = {machine, n < PH_TURND_LISTENERS ? n : PH_TURND_LISTENERS};
-    struct ips ips = c->n_listen ? (struct ips){c->listen, c->n_listen} : all;
+    struct ph_addr room[PH_TURND_LISTENERS];
+    struct ips ips = c->n_listen ? expand(c, all, room) : all;
     unsigned cpus = c->cpus ? c->cpus : ph_tplan_cpus();
     *p = (struct ph_tplan){0};
     p->workers = c->threads != PH_TCONF_UNSET ? c->threads

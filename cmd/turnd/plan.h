@@ -1,7 +1,7 @@
 /*
  * The plan: which sockets a configuration asks for on this machine.
  *
- * Without listening-ip every address of the machine is listened on, and without relay-ip the listening
+ * Without listening-ip every address of the machine is listened on, with a wildcard every one of its family, and without relay-ip the listening
  * addresses are relayed from (coturn's rules).  Loopback addresses are then relayed from only when there is
  * no other of the family.  Nothing is opened here.
  */

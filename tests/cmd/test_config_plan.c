@@ -85,12 +85,12 @@ Test(turnd_plan, takes_what_it_is_told)
     ph_tconf_fini(&c);
 }
 
-Test(turnd_plan, relays_from_the_machine_behind_a_wildcard)
+Test(turnd_plan, takes_a_wildcard_for_every_address_of_its_family)
 {
     struct ph_tconf c;
     struct ph_tplan p;
     plan(&c, &p, "listening-ip=0.0.0.0\n");
-    expect_list(p.listener, p.n_listeners, "0.0.0.0:3478");
+    expect_list(p.listener, p.n_listeners, "192.0.2.1:3478 192.0.2.2:3478 127.0.0.1:3478");
     expect_list(p.relay, p.n_relays, "192.0.2.1 192.0.2.2");
     ph_tconf_fini(&c);
 }
