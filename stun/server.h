@@ -40,15 +40,29 @@ struct ph_stund_conf {
     struct ph_budget *budget; /* NULL: no limit; not owned */
 };
 
+/* Counters: X(name, what it counts). */
+#define PH_STUND_COUNTERS(X)                                                                       \
+    X(requests, "Binding requests that parsed")                                                    \
+    X(answers, "success responses")                                                                \
+    X(errors, "error responses (400, 420)")                                                        \
+    X(over_budget, "requests dropped for their source's budget")                                   \
+    X(malformed, "packets that are not STUN, broken, with a wrong FINGERPRINT or source port 0")   \
+    X(ignored, "indications, responses, other methods")
+
 /* Counted since creation. */
 struct ph_stund_stats {
-    uint64_t requests;    /* Binding requests that parsed */
-    uint64_t answers;     /* success responses */
-    uint64_t errors;      /* error responses (400, 420) */
-    uint64_t over_budget; /* dropped for the source's budget */
-    uint64_t malformed;   /* not STUN, bad frame, bad FINGERPRINT, source port 0 */
-    uint64_t ignored;     /* indications, responses, other methods */
+#define PH_X(name, text) uint64_t name;
+    PH_STUND_COUNTERS(PH_X)
+#undef PH_X
 };
+
+/* Adds the counters of one server to a sum. */
+static inline void ph_stund_stats_add(struct ph_stund_stats *sum, const struct ph_stund_stats *one)
+{
+#define PH_X(name, text) sum->name += one->name;
+    PH_STUND_COUNTERS(PH_X)
+#undef PH_X
+}
 
 struct ph_stund {
     struct ph_stund_conf c;

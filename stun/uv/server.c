@@ -229,18 +229,10 @@ struct ask {
 static void add_stats(void *ctx)
 {
     const struct ask *a = ctx;
-    struct ph_stund_stats *sum = &a->out->stun;
 
     ph_batch_stats_add(&a->out->io, ph_batch_stats(a->w->batch));
-    for (unsigned i = 0; i < a->w->owner->c.n_servers; i++) {
-        const struct ph_stund_stats *x = &a->w->core[i].stats;
-        sum->requests += x->requests;
-        sum->answers += x->answers;
-        sum->errors += x->errors;
-        sum->over_budget += x->over_budget;
-        sum->malformed += x->malformed;
-        sum->ignored += x->ignored;
-    }
+    for (unsigned i = 0; i < a->w->owner->c.n_servers; i++)
+        ph_stund_stats_add(&a->out->stun, &a->w->core[i].stats);
 }
 
 void ph_stun_uv_stats(struct ph_stun_uv *s, struct ph_stun_uv_stats *out)

@@ -80,16 +80,6 @@ struct stats_ask {
     struct ph_turn_uv_stats *out;
 };
 
-static void add_stun(struct ph_stund_stats *sum, const struct ph_stund_stats *x)
-{
-    sum->requests += x->requests;
-    sum->answers += x->answers;
-    sum->errors += x->errors;
-    sum->over_budget += x->over_budget;
-    sum->malformed += x->malformed;
-    sum->ignored += x->ignored;
-}
-
 /* On the worker's thread, while the one who asks waits; so do all that follow. */
 static void add_stats(void *ctx)
 {
@@ -102,7 +92,7 @@ static void add_stats(void *ctx)
 #undef PH_X
     ph_batch_stats_add(&sum->io, ph_batch_stats(a->w->batch));
     for (unsigned i = 0; i < PH_TURND_LISTENERS; i++)
-        add_stun(&sum->stun, &a->w->stun[i].stats);
+        ph_stund_stats_add(&sum->stun, &a->w->stun[i].stats);
     sum->allocations_now += ph_turnd_count(a->w->core);
     sum->relay_opened += a->w->relay_opened;
     sum->relay_open_failed += a->w->relay_open_failed;
