@@ -24,7 +24,10 @@ struct ph_load_hist {
     uint64_t bucket[PH_LOAD_HIST_BUCKETS];
 };
 
+/* Counts a span of v ns; a negative one counts as 0. */
 void ph_load_hist_add(struct ph_load_hist *h, ph_ns v);
+
+/* Adds one histogram to a sum. */
 void ph_load_hist_merge(struct ph_load_hist *sum, const struct ph_load_hist *one);
 
 /* The span that a share p (0..1) of all does not exceed; 0 when there are none. */
