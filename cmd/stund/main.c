@@ -9,6 +9,7 @@
 #include "cmd/common/log.h"
 #include "cmd/common/notify.h"
 #include "cmd/common/privs.h"
+#include "cmd/common/service.h"
 #include "cmd/stund/conf.h"
 #include "stun/base/error.h"
 #include "stun/uv/env.h"
@@ -104,12 +105,9 @@ static void write_counters(struct program *p)
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct program *p = handle->data;
-    int err;
     switch (signum) {
     case SIGHUP:
-        err = ph_logger_reopen(&p->log);
-        if (err)
-            SAY(p, ERROR, "cannot open the log file anew: %s", ph_strerror(err));
+        ph_service_reopen_log(&(struct ph_service){.env = &p->env, .log = &p->log});
         break;
     case SIGUSR1:
         write_counters(p);
@@ -181,33 +179,20 @@ static void report(struct program *p)
     SAY(p, INFO, "stund %s is ready", PH_VERSION);
 }
 
-/* The last steps before packets are served. */
-static int settle(struct program *p)
+static struct ph_service service(struct program *p)
 {
-    char why[WHY];
-    const struct ph_sconf *c = &p->conf;
-    if (c->pidfile && ph_pidfile_create(&p->pidfile, c->pidfile, why, sizeof why) != 0) {
-        SAY(p, ERROR, "pidfile: %s", why);
-        return -1;
-    }
-    if (p->privs.set_user && ph_logger_chown(&p->log, p->privs.uid, p->privs.gid) != 0)
-        SAY(p, WARN, "the log file stays another user's: it cannot be opened anew");
-    if (ph_privs_drop(&p->privs, why, sizeof why) != 0) {
-        SAY(p, ERROR, "proc-user: %s", why);
-        return -1;
-    }
-    report(p);
-    if (ph_notify_ready("serving") != 0)
-        SAY(p, WARN, "cannot tell systemd that we are ready");
-    ph_daemon_ready(false);
-    return 0;
+    return (struct ph_service){&p->env, &p->log, &p->privs, &p->pidfile};
 }
 
-static void close_handle(uv_handle_t *h, void *ctx)
+/* From open sockets to being ready. */
+static int settle(struct program *p)
 {
-    (void)ctx;
-    if (!uv_is_closing(h))
-        uv_close(h, NULL);
+    const struct ph_service s = service(p);
+    if (ph_service_settle(&s, p->conf.pidfile) != 0)
+        return -1;
+    report(p);
+    ph_service_ready(&s, false);
+    return 0;
 }
 
 static int serve(struct program *p)
@@ -224,9 +209,7 @@ static int serve(struct program *p)
         ph_stun_uv_free(p->server);
         uv_run(&p->loop, UV_RUN_NOWAIT);
     }
-    uv_walk(&p->loop, close_handle, NULL);
-    uv_run(&p->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&p->loop);
+    ph_service_close_loop(&p->loop);
     ph_pidfile_remove(&p->pidfile);
     return status;
 }

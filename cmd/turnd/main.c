@@ -9,6 +9,7 @@
 #include "cmd/common/log.h"
 #include "cmd/common/notify.h"
 #include "cmd/common/privs.h"
+#include "cmd/common/service.h"
 #include "cmd/turnd/run.h"
 #include "stun/base/error.h"
 #include "stun/uv/env.h"
@@ -154,14 +155,9 @@ static int prepare(struct program *p, int argc, char **argv)
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct program *p = handle->data;
-    int err;
     switch (signum) {
     case SIGHUP:
-        err = ph_logger_reopen(&p->log);
-        if (err)
-            SAY(p, ERROR, "cannot open the log file anew: %s", ph_strerror(err));
-        else
-            SAY(p, INFO, "the log is open anew");
+        ph_service_reopen_log(&(struct ph_service){.env = &p->env, .log = &p->log});
         break;
     case SIGUSR1: /* coturn: drain */
         SAY(p, WARN, "SIGUSR1: there is no draining in this version");
@@ -217,34 +213,21 @@ static void raise_limits(struct program *p)
             (uint64_t)lim.rlim_cur, want);
 }
 
-/* The last steps before the server counts as ready. */
+static struct ph_service service(struct program *p)
+{
+    return (struct ph_service){&p->env, &p->log, &p->privs, &p->pidfile};
+}
+
+/* From open sockets to being ready. */
 static int settle(struct program *p)
 {
     const struct ph_tconf *c = &p->conf;
-    char why[WHY];
-    if (c->pidfile && *c->pidfile &&
-        ph_pidfile_create(&p->pidfile, c->pidfile, why, sizeof why) != 0) {
-        SAY(p, ERROR, "pidfile: %s", why);
+    const struct ph_service s = service(p);
+    if (ph_service_settle(&s, c->pidfile) != 0)
         return -1;
-    }
-    if (p->privs.set_user && ph_logger_chown(&p->log, p->privs.uid, p->privs.gid) != 0)
-        SAY(p, WARN, "the log file stays another user's: it cannot be opened anew");
-    if (ph_privs_drop(&p->privs, why, sizeof why) != 0) {
-        SAY(p, ERROR, "proc-user: %s", why);
-        return -1;
-    }
     ph_trun_announce(&p->run);
-    if (ph_notify_ready("serving") != 0)
-        SAY(p, WARN, "cannot tell systemd that we are ready");
-    ph_daemon_ready(c->log_file != NULL && strcmp(c->log_file, "stderr") == 0);
+    ph_service_ready(&s, c->log_file != NULL && strcmp(c->log_file, "stderr") == 0);
     return 0;
-}
-
-static void close_handle(uv_handle_t *h, void *ctx)
-{
-    (void)ctx;
-    if (!uv_is_closing(h))
-        uv_close(h, NULL);
 }
 
 static int serve(struct program *p)
@@ -266,9 +249,7 @@ static int serve(struct program *p)
     }
     ph_turn_uv_free(p->run.server);
     p->run.server = NULL;
-    uv_walk(&p->loop, close_handle, NULL);
-    uv_run(&p->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&p->loop);
+    ph_service_close_loop(&p->loop);
     ph_pidfile_remove(&p->pidfile);
     return status;
 }
