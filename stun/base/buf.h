@@ -34,6 +34,8 @@ struct ph_pkt {
     struct ph_buf b;
     struct ph_addr src, dst; /* in: remote and local; out: local (if it matters) and remote */
     uint32_t sock;           /* in: the socket it came from; out: the socket to send it on */
+    uint32_t conn;           /* the connection (TCP, TLS, DTLS) it came or goes by, a number of the
+                                shell's; 0: none (UDP) */
     uint8_t *head;           /* PH_HEADROOM bytes of scratch when b.off is 0, or NULL */
     uint8_t head_len;        /* bytes at head that go out in front of the data */
     bool dont_fragment;      /* out: send with the DF bit set (RFC 8656 14, 18.9) */
@@ -78,7 +80,9 @@ enum ph_verdict {
     PH_DROP,     /* dropped and counted; nothing to send */
     PH_CONSUMED, /* taken; drain _output and _event */
     PH_SEND,     /* the packet now holds what to send, with sock and dst set */
-    PH_DATA      /* the packet now views a peer's payload; src is the peer */
+    PH_DATA,     /* the packet now views a peer's payload; src is the peer */
+    PH_LATER, /* nothing has happened: something must be looked up first; hand it in again then */
+    PH_ELSEWHERE /* nothing has happened: it is for another worker */
 };
 
 #endif
