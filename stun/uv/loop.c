@@ -41,6 +41,18 @@ int ph_mux_add(struct ph_mux *m, int fd, uint32_t id)
     return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
 
+int ph_mux_mod(struct ph_mux *m, int fd, uint32_t id, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.u32 = id};
+
+    return epoll_ctl(m->epoll_fd, EPOLL_CTL_MOD, fd, &ev) ? -errno : 0;
+}
+
+void ph_mux_del(struct ph_mux *m, int fd)
+{
+    epoll_ctl(m->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
 static void on_closed(uv_handle_t *h)
 {
     const struct ph_mux *m = h->data;

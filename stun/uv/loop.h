@@ -36,6 +36,12 @@ int ph_mux_init(struct ph_mux *m, uv_loop_t *loop, ph_mux_fn *fn, void *ctx);
 /* Adds a socket under a number of the caller's; level-triggered.  Closing the socket removes it.  0 or -errno. */
 int ph_mux_add(struct ph_mux *m, int fd, uint32_t id);
 
+/* Says what to watch a socket of the set for from now on: EPOLLIN, EPOLLOUT, both or 0 (errors only).  0 or -errno. */
+int ph_mux_mod(struct ph_mux *m, int fd, uint32_t id, uint32_t events);
+
+/* Takes a socket out of the set without closing it. */
+void ph_mux_del(struct ph_mux *m, int fd);
+
 /* Stops watching.  m may be freed when the handle is closed. */
 void ph_mux_close(struct ph_mux *m);
 

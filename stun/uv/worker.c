@@ -283,3 +283,13 @@ int ph_worker_watch(struct ph_worker *w, int fd, uint32_t id)
 {
     return ph_mux_add(&w->mux, fd, id);
 }
+
+int ph_worker_watch_for(struct ph_worker *w, int fd, uint32_t id, uint32_t events)
+{
+    return ph_mux_mod(&w->mux, fd, id, events);
+}
+
+void ph_worker_unwatch(struct ph_worker *w, int fd)
+{
+    ph_mux_del(&w->mux, fd);
+}

@@ -40,6 +40,13 @@ uv_loop_t *ph_worker_loop(struct ph_worker *w);
  * thread.  0 or -errno. */
 int ph_worker_watch(struct ph_worker *w, int fd, uint32_t id);
 
+/* Says what to watch a socket for from now on: EPOLLIN, EPOLLOUT, both or 0 (errors only).  The same thread.  0 or
+ * -errno. */
+int ph_worker_watch_for(struct ph_worker *w, int fd, uint32_t id, uint32_t events);
+
+/* Watches no more, for a socket that goes to another worker.  The same thread. */
+void ph_worker_unwatch(struct ph_worker *w, int fd);
+
 /* Has fn(ctx) run on the worker's thread, soon.  Any thread.  0, PH_E_NOMEM, or PH_E_STATE when the worker
  * is ending.  What is queued when a worker ends is still run, before `stop`. */
 int ph_worker_post(struct ph_worker *w, void (*fn)(void *ctx), void *ctx);
