@@ -9,6 +9,9 @@
  * kept as written: a denial that covers a whole form.  Lists of "denied-peer-ip" in circulation hold
  * "::ffff:0.0.0.0-::ffff:255.255.255.255", by which people mean the spelling and not all of IPv4; so
  * denials are compared with the address as it came too.
+ *
+ * A rule may be bound to ports.  It is then about packets; for a permission, which is for all ports of an address,
+ * see matches_port.
  */
 #include "turn/acl.h"
 
@@ -18,8 +21,9 @@
 #include <string.h>
 
 struct range {
-    uint8_t family;
+    uint8_t family; /* PH_AF_NONE: every address ("*") */
     uint8_t lo[16], hi[16];
+    uint16_t first, last; /* ports; 0 to 65535 is a rule without ports */
 };
 
 struct rules {
@@ -30,6 +34,7 @@ struct rules {
 struct ph_acl {
     struct rules allow, deny;
     bool loopback, private; /* no longer denied by default */
+    bool has_ports;
 };
 
 /* ---- IPv6 forms that carry an IPv4 address ---- */
@@ -135,6 +140,7 @@ static const struct {
     {PH_AF_INET6, 10, PRIVATE, {0xFE, 0xC0}, "private address"}, /* site-local, RFC 3879 */
     {PH_AF_INET6, 48, PRIVATE, {0x20, 0x01, 0, 2}, "benchmarking address"},
     {PH_AF_INET6, 64, PRIVATE, {0x01}, "reserved address"}, /* discard-only, RFC 6666 */
+    {PH_AF_INET6, 16, PRIVATE, {0x5F}, "reserved address"}, /* segment routing, RFC 9602 */
     /* RFC 8215: the IPv4 address inside may stand in one of five places; only the network that uses the
      * prefix knows which. */
     {PH_AF_INET6, 48, ALWAYS, {0x00, 0x64, 0xFF, 0x9B, 0, 1}, "local NAT64 address"},
@@ -156,16 +162,37 @@ static const char *default_denial(const struct ph_acl *acl, const struct ph_addr
 
 /* ---- the operator's rules ---- */
 
-static bool matches(const struct rules *r, const struct ph_addr *a)
+static bool has_all_ports(const struct range *x)
 {
-    for (size_t i = 0; i < r->n; i++)
-        if (r->v[i].family == a->family && memcmp(a->ip, r->v[i].lo, 16) >= 0 &&
-            memcmp(a->ip, r->v[i].hi, 16) <= 0)
+    return x->first == 0 && x->last == UINT16_MAX;
+}
+
+/* Port 0 stands for all ports: a permission.  What allows one of them lets it through, to be looked at packet by packet;
+ * what denies only some does not stop it. */
+static bool matches_port(const struct range *x, uint16_t port, bool allow)
+{
+    if (port == 0)
+        return allow || has_all_ports(x);
+    return port >= x->first && port <= x->last;
+}
+
+static bool matches_ip(const struct range *x, const struct ph_addr *a)
+{
+    return x->family == a->family && memcmp(a->ip, x->lo, 16) >= 0 && memcmp(a->ip, x->hi, 16) <= 0;
+}
+
+/* Does a rule speak of this address, or (every) a rule of every address? */
+static bool matches(const struct rules *r, const struct ph_addr *a, bool allow, bool every)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct range *x = &r->v[i];
+        if ((every ? x->family == PH_AF_NONE : matches_ip(x, a)) && matches_port(x, a->port, allow))
             return true;
+    }
     return false;
 }
 
-static int append(struct rules *r, const struct ph_addr *lo, const struct ph_addr *hi)
+static int append(struct rules *r, const struct range *x)
 {
     if (r->n == r->cap) {
         size_t cap = r->cap ? r->cap * 2 : 16;
@@ -175,10 +202,7 @@ static int append(struct rules *r, const struct ph_addr *lo, const struct ph_add
         r->v = v;
         r->cap = cap;
     }
-    struct range *x = &r->v[r->n++];
-    x->family = lo->family;
-    memcpy(x->lo, lo->ip, 16);
-    memcpy(x->hi, hi->ip, 16);
+    r->v[r->n++] = *x;
     return 0;
 }
 
@@ -187,32 +211,37 @@ static bool is_space(char c)
     return c == ' ' || c == '\t';
 }
 
+static void trim(const char **text, size_t *n)
+{
+    while (*n && is_space((*text)[0])) {
+        (*text)++;
+        (*n)--;
+    }
+    while (*n && is_space((*text)[*n - 1]))
+        (*n)--;
+}
+
 /* An IP address without port or brackets, blanks around it allowed. */
 static bool parse_ip(struct ph_addr *a, const char *text, size_t n)
 {
-    while (n && is_space(text[0])) {
-        text++;
-        n--;
-    }
-    while (n && is_space(text[n - 1]))
-        n--;
+    trim(&text, &n);
     if (n == 0 || text[0] == '[' || ph_addr_parse(a, text, n, 0) != 0)
         return false;
     return a->family == PH_AF_INET6 || !memchr(text, ':', n);
 }
 
-/* A prefix length: "0" to max, digits alone. */
-static bool parse_bits(unsigned *bits, const char *text, size_t n, unsigned max)
+/* A number: at most `digits` of them and nothing else, 0 to max. */
+static bool parse_number(unsigned *out, const char *text, size_t n, size_t digits, unsigned max)
 {
     unsigned v = 0;
-    if (n == 0 || n > 3)
+    if (n == 0 || n > digits)
         return false;
     for (size_t i = 0; i < n; i++) {
         if (text[i] < '0' || text[i] > '9')
             return false;
         v = v * 10 + (unsigned)(text[i] - '0');
     }
-    *bits = v;
+    *out = v;
     return v <= max;
 }
 
@@ -226,14 +255,14 @@ static void prefix_bounds(struct ph_addr *lo, struct ph_addr *hi, unsigned bits)
     }
 }
 
-static bool parse_rule(struct ph_addr *lo, struct ph_addr *hi, const char *text, size_t n)
+static bool parse_addresses(struct ph_addr *lo, struct ph_addr *hi, const char *text, size_t n)
 {
     const char *dash = n ? memchr(text, '-', n) : NULL, *slash = n ? memchr(text, '/', n) : NULL;
     if (slash) {
         unsigned bits;
         if (!parse_ip(lo, text, (size_t)(slash - text)) ||
-            !parse_bits(&bits, slash + 1, (size_t)(text + n - slash - 1),
-                        (unsigned)ph_addr_ip_len(lo) * 8))
+            !parse_number(&bits, slash + 1, (size_t)(text + n - slash - 1), 3,
+                          (unsigned)ph_addr_ip_len(lo) * 8))
             return false;
         prefix_bounds(lo, hi, bits);
         return true;
@@ -260,16 +289,69 @@ static bool speaks_of_spelling(const struct ph_addr *lo, const struct ph_addr *h
     return memcmp(first.ip, lo->ip, 16) == 0 && memcmp(last.ip, hi->ip, 16) == 0;
 }
 
+/* "443" or "5000-5999". */
+static bool parse_ports(struct range *x, const char *text, size_t n)
+{
+    const char *dash = n ? memchr(text, '-', n) : NULL;
+    unsigned first, last;
+
+    if (!parse_number(&first, text, dash ? (size_t)(dash - text) : n, 5, UINT16_MAX))
+        return false;
+    last = first;
+    if (dash && !parse_number(&last, dash + 1, (size_t)(text + n - dash - 1), 5, UINT16_MAX))
+        return false;
+    x->first = (uint16_t)first;
+    x->last = (uint16_t)last;
+    return first > 0 && first <= last;
+}
+
+/* Takes the ports off the end of a rule: what follows the colon of an IPv4 address or "*", or the bracket of an IPv6 address.
+ * *n is what is left of the text, without brackets then. */
+static bool take_ports(struct range *x, const char **text, size_t *n)
+{
+    const char *t = *text, *end = t + *n, *colon;
+
+    x->first = 0;
+    x->last = UINT16_MAX;
+    if (*n && t[0] == '[') {
+        const char *close = memchr(t, ']', *n);
+        if (!close || close + 1 == end || close[1] != ':')
+            return false;
+        *text = t + 1;
+        *n = (size_t)(close - t - 1);
+        return parse_ports(x, close + 2, (size_t)(end - close - 2));
+    }
+    colon = *n ? memchr(t, ':', *n) : NULL;
+    if (!colon || memchr(colon + 1, ':', (size_t)(end - colon - 1)))
+        return true; /* none, or IPv6 */
+    *n = (size_t)(colon - t);
+    return parse_ports(x, colon + 1, (size_t)(end - colon - 1));
+}
+
 int ph_acl_add(struct ph_acl *a, bool allow, const char *text, size_t n)
 {
-    struct ph_addr lo, hi;
-    if (!parse_rule(&lo, &hi, text, n))
+    struct ph_addr lo = {0}, hi = {0};
+    struct range x = {0};
+
+    trim(&text, &n);
+    bool brackets = n && text[0] == '[';
+    if (!take_ports(&x, &text, &n))
         return PH_E_FORMAT;
-    if (!speaks_of_spelling(&lo, &hi)) {
+    bool every = n == 1 && text[0] == '*' && !has_all_ports(&x) && !brackets;
+    if (!every && !parse_addresses(&lo, &hi, text, n))
+        return PH_E_FORMAT;
+    if (brackets && lo.family != PH_AF_INET6)
+        return PH_E_FORMAT;
+    if (!every && !speaks_of_spelling(&lo, &hi)) {
         lo = ph_acl_canonical(&lo);
         hi = ph_acl_canonical(&hi);
     }
-    return append(allow ? &a->allow : &a->deny, &lo, &hi);
+    x.family = lo.family;
+    memcpy(x.lo, lo.ip, 16);
+    memcpy(x.hi, hi.ip, 16);
+    int err = append(allow ? &a->allow : &a->deny, &x);
+    a->has_ports |= !err && !has_all_ports(&x);
+    return err;
 }
 
 /* ---- the set ---- */
@@ -298,15 +380,31 @@ void ph_acl_allow_private(struct ph_acl *a)
     a->private = true;
 }
 
-/* One address: as the rules see it, and as it came. */
+bool ph_acl_has_ports(const struct ph_acl *a)
+{
+    return a->has_ports;
+}
+
+/* One address: as the rules see it, and as it came.  "*" is about ports: to allow one takes back a denial by rule, but does
+ * not open addresses that are denied by default. */
 static const char *judge(const struct ph_acl *acl, const struct ph_addr *a,
                          const struct ph_addr *spelled)
 {
-    if (matches(&acl->allow, a))
+    if (matches(&acl->allow, a, true, false))
         return NULL;
-    if (matches(&acl->deny, a) || matches(&acl->deny, spelled))
+    if ((matches(&acl->deny, a, false, false) || matches(&acl->deny, spelled, false, false) ||
+         matches(&acl->deny, a, false, true)) &&
+        !matches(&acl->allow, a, true, true))
         return "denied by configuration";
     return default_denial(acl, a);
+}
+
+/* ISATAP (RFC 5214 6.1) has the IPv4 address behind any prefix: such an address is judged as it is, and by what it holds. */
+static bool is_isatap(const struct ph_addr *a)
+{
+    static const uint8_t ID[4] = {0, 0, 0x5E, 0xFE};
+    return a->family == PH_AF_INET6 && (a->ip[8] & ~2U) == ID[0] &&
+           memcmp(a->ip + 9, ID + 1, 3) == 0;
 }
 
 const char *ph_acl_check(const struct ph_acl *a, const struct ph_addr *peer)
@@ -315,9 +413,10 @@ const char *ph_acl_check(const struct ph_acl *a, const struct ph_addr *peer)
     struct ph_addr c = f ? embedded(peer, f) : *peer;
     if (ph_addr_ip_len(&c) == 0)
         return "no address";
+    uint8_t at = f ? f->second : is_isatap(peer) ? 12 : 0;
     const char *why = judge(a, &c, peer);
-    if (why || !f || !f->second)
+    if (why || !at)
         return why;
-    struct ph_addr second = ph_addr_v4(peer->ip + f->second, peer->port, peer->proto);
+    struct ph_addr second = ph_addr_v4(peer->ip + at, peer->port, peer->proto);
     return judge(a, &second, peer);
 }

@@ -3,6 +3,9 @@
  *
  * Slots live in blocks of 64 that are never moved, so a pointer is good while its slot is.  Free slots form a
  * list through event_next.  A slot's way: FREE -> OPENING -> UP -> DEAD -> FREE, or OPENING -> FAILED -> FREE.
+ *
+ * A slot is found by its client's five-tuple.  With mobility (RFC 8016) there may be a second one, that the client has
+ * just left, or none at all: its connection is lost, and it waits for a ticket.
  */
 #include "turn/server_priv.h"
 
@@ -32,20 +35,67 @@ static uint64_t tuple_hash(const struct ph_turnd *d, const struct ph_addr *clien
     return ph_hash(&d->hash_key, &t, sizeof t);
 }
 
-static bool is_tuple(const struct ph__alloc *a, const struct ph_addr *client, uint32_t listener)
+bool ph__alloc_is_at(const struct ph__alloc *a, const struct ph_addr *client, uint32_t listener)
 {
     return a->listener == listener && ph_addr_eq(&a->client, client);
 }
 
+static bool was_at(const struct ph__alloc *a, const struct ph_addr *client, uint32_t listener)
+{
+    const struct ph__mobile *m = a->mobile;
+    return m && m->until && m->listener == listener && ph_addr_eq(&m->client, client);
+}
+
+/* A packet from a five-tuple that its client has left: good until one comes from the new five-tuple.  Those are not
+ * looked for as they come, which would cost every packet of every allocation; but they have been counted. */
+static uint32_t find_former(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener)
+{
+    struct ph_map_it it = ph_map_find(&d->by_client, tuple_hash(d, client, listener));
+    while (it.slot != PH_MAP_NONE && !was_at(ph__alloc_at(d, it.slot), client, listener))
+        it = ph_map_next(&d->by_client, it);
+    if (it.slot == PH_MAP_NONE)
+        return PH__NONE;
+    struct ph__alloc *a = ph__alloc_at(d, it.slot);
+    if (a->to_peer_packets > a->mobile->sent) {
+        ph__mobile_settle(d, it.slot);
+        return PH__NONE;
+    }
+    a->mobile->sent = a->to_peer_packets + 1; /* this packet */
+    return it.slot;
+}
+
 uint32_t ph__alloc_find(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener)
 {
-    if (d->memo != PH__NONE && is_tuple(ph__alloc_at(d, d->memo), client, listener))
+    if (d->memo != PH__NONE && ph__alloc_is_at(ph__alloc_at(d, d->memo), client, listener))
         return d->memo;
     struct ph_map_it it = ph_map_find(&d->by_client, tuple_hash(d, client, listener));
     for (; it.slot != PH_MAP_NONE; it = ph_map_next(&d->by_client, it))
-        if (is_tuple(ph__alloc_at(d, it.slot), client, listener))
+        if (ph__alloc_is_at(ph__alloc_at(d, it.slot), client, listener))
             return d->memo = it.slot;
-    return PH__NONE;
+    return d->moving ? find_former(d, client, listener) : PH__NONE;
+}
+
+int ph__tuple_add(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
+                  uint32_t slot)
+{
+    return ph_map_add(&d->by_client, tuple_hash(d, client, listener), slot);
+}
+
+void ph__tuple_del(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
+                   uint32_t slot)
+{
+    ph_map_del(&d->by_client, tuple_hash(d, client, listener), slot);
+    if (d->memo == slot)
+        d->memo = PH__NONE;
+}
+
+bool ph_turnd_conn_needed(const struct ph_turnd *d, uint32_t listener, const struct ph_addr *client)
+{
+    struct ph_map_it it = ph_map_find(&d->by_client, tuple_hash(d, client, listener));
+    for (; it.slot != PH_MAP_NONE; it = ph_map_next(&d->by_client, it))
+        if (ph__alloc_is_at(ph__alloc_at(d, it.slot), client, listener))
+            return true;
+    return false;
 }
 
 /* Adds a block of free slots. */
@@ -69,30 +119,74 @@ static int grow(struct ph_turnd *d)
     return 0;
 }
 
+/* A free slot, still in the list.  0, PH_E_LIMIT or PH_E_NOMEM. */
+static int free_slot(struct ph_turnd *d, uint32_t *slot)
+{
+    int err = d->count >= d->c.max_allocations ? PH_E_LIMIT : 0;
+    if (!err && d->free_head == PH__NONE)
+        err = grow(d);
+    *slot = d->free_head;
+    return err;
+}
+
+static struct ph__alloc *take_slot(struct ph_turnd *d, uint32_t slot)
+{
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    d->free_head = a->event_next;
+    d->count++;
+    return a;
+}
+
 uint32_t ph__alloc_new(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
                        ph_ns now)
 {
-    if (d->count >= d->c.max_allocations || (d->free_head == PH__NONE && grow(d)))
+    /* 18 digits hold the largest: 255 and 15 more. */
+    static const uint64_t of_a_worker = 1000000000000000u;
+    uint32_t slot;
+
+    if (free_slot(d, &slot) || ph__tuple_add(d, client, listener, slot))
         return PH__NONE;
-    uint32_t slot = d->free_head;
-    struct ph__alloc *a = ph__alloc_at(d, slot);
-    if (ph_map_add(&d->by_client, tuple_hash(d, client, listener), slot))
-        return PH__NONE;
-    d->free_head = a->event_next;
-    d->count++;
-    *a = (struct ph__alloc){.client = *client,
-                            .listener = listener,
-                            .created_at = now,
-                            .expires_at = PH_NEVER,
-                            .state = PH__OPENING};
+    *take_slot(d, slot) =
+        (struct ph__alloc){.client = *client,
+                           .listener = listener,
+                           .session = d->c.worker * of_a_worker + ++d->sessions % of_a_worker,
+                           .created_at = now,
+                           .expires_at = PH_NEVER,
+                           .state = PH__OPENING};
     return slot;
+}
+
+int ph__alloc_adopt(struct ph_turnd *d, const struct ph__alloc *from, uint32_t *slot)
+{
+    int err = free_slot(d, slot);
+    if (!err)
+        err = ph_heap_set(&d->expiry, *slot, from->expires_at);
+    if (err)
+        return err;
+    struct ph__alloc *a = take_slot(d, *slot);
+    *a = *from;
+    a->away = true;
+    a->reachable = false;
+    a->conn = 0;
+    return 0;
+}
+
+void ph__alloc_lose(struct ph_turnd *d, uint32_t slot)
+{
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    ph__tuple_del(d, &a->client, a->listener, slot);
+    a->conn = 0;
+    a->away = true;
+    a->reachable = false;
 }
 
 int ph__alloc_expire_at(struct ph_turnd *d, uint32_t slot, ph_ns at)
 {
-    int err = ph_heap_set(&d->expiry, slot, at);
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    ph_ns next = a->mobile && a->mobile->until ? ph_min_ns(at, a->mobile->until) : at;
+    int err = ph_heap_set(&d->expiry, slot, next);
     if (!err)
-        ph__alloc_at(d, slot)->expires_at = at;
+        a->expires_at = at;
     return err;
 }
 
@@ -103,17 +197,17 @@ void ph__leg_release(struct ph_turnd *d, struct ph__leg *leg)
     leg->state = PH__LEG_NONE;
 }
 
-/* Takes an allocation out of everything that finds it. */
-static void unlink_slot(struct ph_turnd *d, uint32_t slot)
+void ph__alloc_unlink(struct ph_turnd *d, uint32_t slot)
 {
     struct ph__alloc *a = ph__alloc_at(d, slot);
-    ph_map_del(&d->by_client, tuple_hash(d, &a->client, a->listener), slot);
+    if (!a->away)
+        ph__tuple_del(d, &a->client, a->listener, slot);
+    if (a->mobile)
+        ph__mobile_unlink(d, slot);
     ph_heap_set(&d->expiry, slot, PH_NEVER);
-    if (d->memo == slot)
-        d->memo = PH__NONE;
     if (a->counted)
-        ph_quota_release(d->c.quota, ph__user_id(a->user));
-    a->counted = false;
+        ph_quota_release(ph__realm_quota(d, a->realm), ph__user_id(a->user));
+    a->counted = a->reachable = false;
     d->count--;
 }
 
@@ -122,7 +216,8 @@ void ph__alloc_end(struct ph_turnd *d, uint32_t slot, enum ph_turnd_reason reaso
     struct ph__alloc *a = ph__alloc_at(d, slot);
     uint8_t bits = PH__EV_DOWN;
 
-    unlink_slot(d, slot);
+    ph__alloc_unlink(d, slot);
+    ph__tcp_end(d, slot);
     for (unsigned i = 0; i < 2; i++)
         if (a->leg[i].state == PH__LEG_UP)
             bits = (uint8_t)(bits | PH__EV_CLOSE << i);
@@ -165,15 +260,23 @@ void ph__alloc_free(struct ph_turnd *d, uint32_t slot)
     struct ph__alloc *a = ph__alloc_at(d, slot);
 
     if (a->state != PH__DEAD)
-        unlink_slot(d, slot);
+        ph__alloc_unlink(d, slot);
     if (a->queued_output)
         drop_output(d, slot);
     for (unsigned i = 0; i < 2; i++)
         ph__leg_release(d, &a->leg[i]);
     free(a->perm);
     free(a->chan);
+    ph__bound_free(a);
+    ph__tcp_free(a);
+    ph__mobile_free(a);
     ph__user_put(d, a->user);
-    *a = (struct ph__alloc){.event_next = d->free_head};
+    ph__alloc_forget(d, slot);
+}
+
+void ph__alloc_forget(struct ph_turnd *d, uint32_t slot)
+{
+    *ph__alloc_at(d, slot) = (struct ph__alloc){.event_next = d->free_head};
     d->free_head = slot;
 }
 
@@ -220,10 +323,16 @@ void ph__alloc_info(const struct ph_turnd *d, uint32_t slot, struct ph_turnd_inf
     const struct ph__alloc *a = ph__alloc_at(d, slot);
     *out = (struct ph_turnd_info){
         .id = slot,
+        .session = a->session,
         .client = a->client,
         .listener = a->listener,
+        .conn = a->conn,
+        .tcp = a->tcp != NULL,
+        .mobile = a->mobile != NULL,
+        .dropped = a->dropped,
         .relay = {shown(d, &a->leg[0]), shown(d, &a->leg[1])},
         .user = ph__user_name(a->user),
+        .realm = ph__user_realm(a->user),
         .created_at = a->created_at,
         .expires_at = a->expires_at,
         .to_peer_packets = a->to_peer_packets,
@@ -233,6 +342,22 @@ void ph__alloc_info(const struct ph_turnd *d, uint32_t slot, struct ph_turnd_inf
         .permissions = a->n_perm,
         .channels = a->n_chan,
     };
+}
+
+unsigned ph_turnd_peers(const struct ph_turnd *d, uint32_t id, struct ph_addr *v, unsigned max)
+{
+    const struct ph__alloc *a = id < d->chunks * PH__CHUNK ? ph__alloc_at(d, id) : NULL;
+    unsigned n = 0;
+
+    if (!a || (a->state != PH__UP && a->state != PH__DEAD))
+        return 0;
+    for (unsigned i = 0; i < a->n_perm && n < max; i++) {
+        v[n] = (struct ph_addr){.family = a->perm[i].family};
+        memcpy(v[n++].ip, a->perm[i].ip, sizeof v->ip);
+    }
+    for (unsigned i = 0; i < a->n_chan && n < max; i++)
+        v[n++] = a->chan[i].peer;
+    return n + ph__tcp_peers(a, v + n, max - n);
 }
 
 void ph__tomb_add(struct ph_turnd *d, const struct ph__req *r)
@@ -264,6 +389,8 @@ void ph__alloc_fini(struct ph_turnd *d)
     for (uint32_t i = 0; i < d->chunks; i++)
         free(d->chunk[i]);
     free(d->chunk);
+    ph__tcp_fini(d);
+    ph_map_fini(&d->by_serial);
     ph_map_fini(&d->by_client);
     ph_heap_fini(&d->expiry);
 }

@@ -20,6 +20,8 @@ enum {
 struct wish {
     bool family[2]; /* [0] IPv4, [1] IPv6 */
     bool both, draft, has_token;
+    bool tcp;    /* RFC 6062 */
+    bool mobile; /* RFC 8016 */
     uint64_t token;
     enum ph_port_want port;
 };
@@ -56,16 +58,50 @@ static uint16_t read_families(const struct ph__req *r, struct wish *w)
     return 0;
 }
 
+/* REQUESTED-TRANSPORT.  RFC 6062 5.1: a TCP relay is for clients on TCP or TLS, without the attributes that speak of
+ * UDP ports. */
+static uint16_t read_transport(const struct ph__req *r, struct wish *w)
+{
+    uint64_t transport;
+
+    if (ph_msg_uint(&r->m, PH_IX_REQUESTED_TRANSPORT, &transport))
+        return 400;
+    if (transport == PH_UDP)
+        return r->d->c.no_udp_relay ? 442 : 0;
+    if (transport != PH_TCP || r->d->c.no_tcp_relay)
+        return 442;
+    w->tcp = true;
+    if ((r->p->src.proto != PH_TCP && r->p->src.proto != PH_TLS) ||
+        ph_msg_has(&r->m, PH_IX_EVEN_PORT) || ph_msg_has(&r->m, PH_IX_DONT_FRAGMENT) ||
+        ph_msg_has(&r->m, PH_IX_RESERVATION_TOKEN))
+        return 400;
+    return 0;
+}
+
+/* MOBILITY-TICKET.  RFC 8016 3.1: empty, it asks for a ticket. */
+static uint16_t read_mobility(const struct ph__req *r, struct wish *w)
+{
+    struct ph_slice ticket;
+
+    if (!ph_msg_has(&r->m, PH_IX_MOBILITY_TICKET))
+        return 0;
+    if (!r->d->c.mobility)
+        return 405;
+    w->mobile = true;
+    return ph_msg_bytes(&r->m, PH_IX_MOBILITY_TICKET, &ticket) || ticket.n ? 400 : 0;
+}
+
 /* Reads the wish.  Returns 0 or the STUN error code. */
 static uint16_t read_wish(const struct ph__req *r, struct wish *w)
 {
-    uint64_t transport, even;
+    uint64_t even;
 
     *w = (struct wish){.port = PH_PORT_ANY};
-    if (ph_msg_uint(&r->m, PH_IX_REQUESTED_TRANSPORT, &transport))
-        return 400;
-    if (transport != PH_UDP || r->d->c.no_udp_relay)
-        return 442;
+    uint16_t code = read_transport(r, w);
+    if (!code)
+        code = read_mobility(r, w);
+    if (code)
+        return code;
     w->has_token = ph_msg_has(&r->m, PH_IX_RESERVATION_TOKEN);
     if (w->has_token && ph_msg_uint(&r->m, PH_IX_RESERVATION_TOKEN, &w->token))
         return 400;
@@ -74,7 +110,7 @@ static uint16_t read_wish(const struct ph__req *r, struct wish *w)
             return 400;
         w->port = even & EVEN_PORT_R ? PH_PORT_EVEN_PAIR : PH_PORT_EVEN;
     }
-    uint16_t code = read_families(r, w);
+    code = read_families(r, w);
     if (!code && w->both && w->port == PH_PORT_EVEN_PAIR)
         return 400; /* RFC 8656 7.2: one token cannot name two families */
     return code;
@@ -120,7 +156,7 @@ static void ask_to_open(struct ph_turnd *d, uint32_t slot, unsigned i, uint32_t 
 
     leg->at = d->c.relay[relay].at;
     leg->at.port = port;
-    leg->at.proto = PH_UDP;
+    leg->at.proto = a->tcp ? PH_TCP : PH_UDP;
     leg->relay = (uint8_t)relay;
     leg->state = PH__LEG_OPENING;
     ph__alloc_event(d, slot, (uint8_t)(PH__EV_OPEN << i));
@@ -162,6 +198,16 @@ static void open_reserved(struct ph_turnd *d, uint32_t slot, uint64_t token, ph_
     ask_to_open(d, slot, i, relay, port);
 }
 
+/* When a new allocation ends unless refreshed; cuts its lifetime where its user's credential ends before. */
+static int start_life(struct ph_turnd *d, uint32_t slot, ph_ns now)
+{
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    ph_ns at = ph__bound_expiry(d, a->user, now + PH_SEC(a->lifetime_s), now);
+
+    a->lifetime_s = (uint32_t)((at - now + PH_SEC(1) - 1) / PH_SEC(1));
+    return ph__alloc_expire_at(d, slot, at);
+}
+
 /* All legs have been answered: queue the response. */
 static void finish(struct ph_turnd *d, uint32_t slot, ph_ns now)
 {
@@ -170,38 +216,55 @@ static void finish(struct ph_turnd *d, uint32_t slot, ph_ns now)
 
     if (!a->code && !up)
         a->code = a->leg[0].state == PH__LEG_FAILED ? a->leg[0].code : a->leg[1].code;
-    if (!a->code && ph__alloc_expire_at(d, slot, now + PH_SEC(a->lifetime_s)))
+    if (!a->code && start_life(d, slot, now))
         a->code = 508;
     if (a->code) {
         a->state = PH__FAILED;
-    } else {
-        a->state = PH__UP;
-        a->was_up = true;
-        a->created_at = now;
-        d->stats.allocations++;
-        ph__alloc_event(d, slot, PH__EV_UP);
+        ph__alloc_output(d, slot);
+        return;
     }
-    ph__alloc_output(d, slot);
+    a->state = PH__UP;
+    a->was_up = true;
+    a->created_at = now;
+    a->reachable = true;
+    d->stats.allocations++;
+    ph__alloc_event(d, slot, PH__EV_UP);
+    if (a->away) /* the connection went while the relay was being opened: no ticket was given */
+        ph__alloc_end(d, slot, PH_END_CLOSED);
+    else
+        ph__alloc_output(d, slot);
 }
 
-/* Makes the allocation and starts opening; 0 or a STUN error code. */
-static uint16_t create(struct ph__req *r, const struct wish *w, uint32_t *slot)
+/* What an allocation has besides relays: bounds, connections, tickets.  0 or PH_E_NOMEM. */
+static int equip(struct ph_turnd *d, uint32_t slot, const struct wish *w, ph_ns now)
+{
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    int err = ph__bound_init(d, a, now);
+
+    if (!err && w->tcp)
+        err = ph__tcp_init(a);
+    if (!err && w->mobile)
+        err = ph__mobile_init(d, slot);
+    return err;
+}
+
+/* Makes the allocation, its quota being taken.  PH__NONE: it cannot be had. */
+static uint32_t make(struct ph__req *r, const struct wish *w)
 {
     struct ph_turnd *d = r->d;
+    struct ph__user *u = d->c.live.auth ? ph__user_get(d, r) : NULL;
+    uint32_t slot =
+        d->c.live.auth && !u ? PH__NONE : ph__alloc_new(d, &r->p->src, r->p->sock, r->now);
 
-    if (d->c.quota && ph_quota_take(d->c.quota, r->id))
-        return 486;
-    struct ph__user *u = d->c.auth ? ph__user_get(d, r->name, r->id, &r->key) : NULL;
-    *slot = d->c.auth && !u ? PH__NONE : ph__alloc_new(d, &r->p->src, r->p->sock, r->now);
-    if (*slot == PH__NONE) {
-        if (d->c.quota)
-            ph_quota_release(d->c.quota, r->id);
+    if (slot == PH__NONE) {
         ph__user_put(d, u);
-        return 508;
+        return PH__NONE;
     }
-    struct ph__alloc *a = ph__alloc_at(d, *slot);
+    struct ph__alloc *a = ph__alloc_at(d, slot);
     a->user = u;
-    a->counted = d->c.quota != NULL;
+    a->realm = r->realm;
+    a->auth_epoch = d->auth_epoch;
+    a->conn = r->p->conn;
     memcpy(a->txid, ph_msg_txid(&r->m), PH_TXID_LEN);
     a->sha256 = r->sha256;
     a->fingerprint = r->fingerprint;
@@ -211,6 +274,30 @@ static uint16_t create(struct ph__req *r, const struct wish *w, uint32_t *slot)
     a->lifetime_s = ph__lifetime(d, &r->m);
     if (!a->lifetime_s) /* RFC 8656 7.2: zero makes no sense here, the default does */
         a->lifetime_s = d->c.default_lifetime_s;
+    if (equip(d, slot, w, r->now)) {
+        ph__alloc_free(d, slot);
+        return PH__NONE;
+    }
+    return slot;
+}
+
+/* Makes the allocation and starts opening; 0 or a STUN error code. */
+static uint16_t create(struct ph__req *r, const struct wish *w, uint32_t *slot)
+{
+    struct ph_turnd *d = r->d;
+    struct ph_quota *quota = ph__realm_quota(d, r->realm);
+
+    if (quota && ph_quota_take_of(quota, r->id, r->max_allocations)) {
+        d->stats.quota++;
+        return 486;
+    }
+    *slot = make(r, w);
+    if (*slot == PH__NONE) {
+        if (quota)
+            ph_quota_release(quota, r->id);
+        return 508;
+    }
+    ph__alloc_at(d, *slot)->counted = quota != NULL;
     if (w->has_token)
         open_reserved(d, *slot, w->token, r->now);
     for (unsigned i = 0; i < 2 && !w->has_token; i++)
@@ -227,15 +314,30 @@ static int on_existing(struct ph__req *r)
     return r->a->state == PH__UP ? ph__allocate_answer(r->d, r->slot, r->p) : PH_CONSUMED;
 }
 
-static int redirect(struct ph__req *r)
+/* The next alternate server that fits a client; NULL: none does. */
+static const struct ph_addr *alternate_for(struct ph_turnd *d, const struct ph_addr *client)
+{
+    const unsigned n = d->c.live.n_alternates;
+
+    for (unsigned i = 0; i < n; i++) {
+        const struct ph_addr *at = &d->c.live.alternate[d->alternate_at++ % n];
+        if (at->family == client->family &&
+            (at->proto == PH_PROTO_NONE || at->proto == client->proto))
+            return at;
+    }
+    return NULL;
+}
+
+static int redirect(struct ph__req *r, const struct ph_addr *to)
 {
     struct ph_buf *b = &r->p->b;
     struct ph_msgw w;
 
     ph_msgw_begin(&w, ph_buf_data(b), b->cap - b->off, r->m.method, PH_ERROR, ph_msg_txid(&r->m));
     ph_msgw_error(&w, 300, NULL);
-    ph_msgw_addr(&w, PH_ATTR_ALTERNATE_SERVER, &r->d->c.alternate);
+    ph_msgw_addr(&w, PH_ATTR_ALTERNATE_SERVER, to);
     r->d->stats.errors++;
+    r->d->stats.redirected++;
     return ph__reply_end(r, &w);
 }
 
@@ -247,8 +349,13 @@ int ph__on_allocate(struct ph__req *r)
 
     if (r->a)
         return on_existing(r);
-    if (d->c.alternate.family)
-        return redirect(r);
+    const struct ph_addr *other = alternate_for(d, &r->p->src);
+    if (other)
+        return redirect(r, other);
+    if (d->c.live.draining) {
+        d->stats.drained++;
+        return ph__reply_error(r, 508);
+    }
     uint16_t code = read_wish(r, &w);
     if (!code && w.port == PH_PORT_EVEN_PAIR && !d->c.reserve)
         code = 508;
@@ -297,6 +404,8 @@ void ph_turnd_relay_opened(struct ph_turnd *d, uint32_t sock, int err, ph_ns now
     } else {
         struct ph__leg *leg = &a->leg[i];
         leg->state = PH__LEG_UP;
+        if (!a->tcp)
+            ph_ports_set_live(d->c.relay[leg->relay].ports, leg->at.port);
         if (a->want == PH_PORT_EVEN_PAIR &&
             ph_reserve_hold(d->c.reserve, d->c.relay[leg->relay].ports, leg->relay,
                             (uint16_t)(leg->at.port + 1), &d->env, now, &a->token)) {
@@ -309,10 +418,11 @@ void ph_turnd_relay_opened(struct ph_turnd *d, uint32_t sock, int err, ph_ns now
 }
 
 /* The addresses of a success response, and for a family that could not be had the reason. */
-static void put_legs(struct ph_turnd *d, const struct ph__alloc *a, struct ph_msgw *w,
+static void put_legs(struct ph_turnd *d, uint32_t slot, struct ph_msgw *w,
                      const struct ph_turnd_info *info)
 {
-    (void)d;
+    const struct ph__alloc *a = ph__alloc_at(d, slot);
+
     for (unsigned i = 0; i < 2; i++)
         if (info->relay[i].family)
             ph_msgw_addr(w, PH_ATTR_XOR_RELAYED_ADDRESS, &info->relay[i]);
@@ -320,6 +430,7 @@ static void put_legs(struct ph_turnd *d, const struct ph__alloc *a, struct ph_ms
     ph_msgw_uint(w, PH_ATTR_LIFETIME, a->lifetime_s);
     if (a->token)
         ph_msgw_uint(w, PH_ATTR_RESERVATION_TOKEN, a->token);
+    ph__mobile_put(d, slot, w);
     for (unsigned i = 0; i < 2; i++) {
         struct ph_attr_value v = {0};
         if (!a->both || a->leg[i].state != PH__LEG_FAILED)
@@ -345,7 +456,7 @@ int ph__allocate_answer(struct ph_turnd *d, uint32_t slot, struct ph_pkt *out)
     if (a->code)
         ph_msgw_error(&w, a->code, NULL);
     else
-        put_legs(d, a, &w, &info);
+        put_legs(d, slot, &w, &info);
     int n = ph__reply_seal(d, &w, a->user ? &a->user->key : &none, a->sha256, a->fingerprint);
     if (n < 0)
         return n;
@@ -353,6 +464,7 @@ int ph__allocate_answer(struct ph_turnd *d, uint32_t slot, struct ph_pkt *out)
     out->src = d->c.listener[a->listener].at;
     out->dst = a->client;
     out->sock = a->listener;
+    out->conn = a->conn;
     *(a->code ? &d->stats.errors : &d->stats.responses) += 1;
     return PH_SEND;
 }

@@ -9,6 +9,7 @@
 #include "stun/base/error.h"
 #include "stun/base/hash.h"
 #include "stun/base/map.h"
+#include "stun/codec/base64.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct user {
     uint8_t *name;
     size_t name_n;
     struct ph_key md5, sha256; /* sha256.n is 0 for users known by their MD5 key alone */
+    struct ph_auth_limits limits;
     uint8_t hash[PH_SHA256_LEN];
 };
 
@@ -197,6 +199,20 @@ int ph_auth_add_user_key(struct ph_auth *a, struct ph_slice name, const uint8_t 
     return err;
 }
 
+int ph_auth_limit_user(struct ph_auth *a, struct ph_slice name, const struct ph_auth_limits *l)
+{
+    struct user *u = find_user(a, name);
+    if (!u)
+        return PH_E_MISSING;
+    u->limits = *l;
+    return 0;
+}
+
+unsigned ph_auth_users(const struct ph_auth *a)
+{
+    return a->n_users;
+}
+
 int ph_auth_unhash(const struct ph_auth *a, const uint8_t hash[static PH_SHA256_LEN],
                    struct ph_slice *name)
 {
@@ -230,6 +246,11 @@ int ph_auth_add_secret(struct ph_auth *a, struct ph_slice secret)
     if (!err)
         a->secret[a->n_secrets++].n = secret.n;
     return err;
+}
+
+unsigned ph_auth_secrets(const struct ph_auth *a)
+{
+    return a->n_secrets;
 }
 
 void ph_auth_rest_separator(struct ph_auth *a, char separator)
@@ -270,19 +291,62 @@ static bool read_rest_name(const struct ph_auth *a, struct ph_slice name, int64_
     return read_time((struct ph_slice){last + 1, (size_t)(end - last - 1)}, unix_s);
 }
 
-static void rest_key(const struct ph_auth *a, const struct secret *s, struct ph_slice name,
-                     uint16_t alg, struct ph_key *key)
+static void rest_key(const struct ph_auth *a, const struct secret *s, bool sha256,
+                     struct ph_slice name, uint16_t alg, struct ph_key *key)
 {
-    uint8_t mac[PH_SHA1_LEN];
-    char password[4 * ((PH_SHA1_LEN + 2) / 3) + 1];
-    ph_hmac_sha1(mac, (struct ph_slice){s->p, s->n}, &name, 1);
-    size_t n = ph_base64(password, sizeof password, mac, sizeof mac);
+    uint8_t mac[PH_SHA256_LEN];
+    char password[4 * ((PH_SHA256_LEN + 2) / 3) + 1];
+    struct ph_slice secret = {s->p, s->n};
+
+    if (sha256)
+        ph_hmac_sha256(mac, secret, &name, 1);
+    else
+        ph_hmac_sha1(mac, secret, &name, 1);
+    size_t n = ph_base64(password, sizeof password, mac, sha256 ? PH_SHA256_LEN : PH_SHA1_LEN);
     ph_key_long_term(key, alg, name, ph_auth_realm(a),
                      (struct ph_slice){(const uint8_t *)password, n});
     ph_wipe(mac, sizeof mac);
     ph_wipe(password, sizeof password);
 }
 
+/* "max-bps=125000": takes the number if this is the parameter.  What is no number, or none of 64 bits, is ignored, as
+ * unknown parameters are: names were not made for us alone. */
+static void read_parameter(struct ph_slice p, const char *name, uint64_t max, uint64_t *out)
+{
+    size_t n = strlen(name);
+    uint64_t v = 0;
+
+    if (p.n <= n || memcmp(p.p, name, n) != 0)
+        return;
+    for (size_t i = n; i < p.n; i++) {
+        if (p.p[i] < '0' || p.p[i] > '9' || v > (UINT64_MAX - 9) / 10)
+            return;
+        v = v * 10 + (uint64_t)(p.p[i] - '0');
+    }
+    *out = v < max ? v : max;
+}
+
+/* Reads ";max-bps=N;user-quota=N" behind an id and cuts it off. */
+static void read_parameters(struct ph_auth_match *m)
+{
+    const uint8_t *at = m->id.n ? memchr(m->id.p, ';', m->id.n) : NULL, *end = m->id.p + m->id.n;
+    uint64_t quota = 0;
+
+    if (!at)
+        return;
+    m->id.n = (size_t)(at - m->id.p);
+    while (at < end) {
+        const uint8_t *p = at + 1;
+        at = p < end ? memchr(p, ';', (size_t)(end - p)) : NULL;
+        at = at ? at : end;
+        struct ph_slice parameter = {p, p < at ? (size_t)(at - p) : 0};
+        read_parameter(parameter, "max-bps=", UINT64_MAX, &m->max_bps);
+        read_parameter(parameter, "user-quota=", UINT32_MAX, &quota);
+    }
+    m->max_allocations = (uint32_t)quota;
+}
+
+/* First the passwords by HMAC-SHA1, secret by secret, then those by HMAC-SHA256. */
 static int find_rest(const struct ph_auth *a, struct ph_slice name, uint16_t alg, int64_t unix_s,
                      unsigned nth, struct ph_auth_match *out)
 {
@@ -292,12 +356,12 @@ static int find_rest(const struct ph_auth *a, struct ph_slice name, uint16_t alg
         return PH_E_MISSING;
     if (ends < unix_s)
         return PH_E_AUTH;
-    if (nth >= a->n_secrets)
+    if (nth / 2 >= a->n_secrets)
         return PH_E_MISSING;
-    rest_key(a, &a->secret[nth], name, alg, &out->key);
-    out->id = id;
-    out->name = name;
-    out->expires_unix_s = ends;
+    *out = (struct ph_auth_match){.id = id, .name = name, .expires_unix_s = ends};
+    rest_key(a, &a->secret[nth % a->n_secrets], nth >= a->n_secrets, name, alg, &out->key);
+    if (a->separator != ';')
+        read_parameters(out);
     return 0;
 }
 
@@ -318,6 +382,22 @@ bool ph_auth_has_userhash(const struct ph_auth *a)
     return a->n_secrets == 0;
 }
 
+static int find_static(const struct user *u, const struct ph_key *key, struct ph_slice name,
+                       int64_t unix_s, struct ph_auth_match *out)
+{
+    int64_t ends = u->limits.expires_unix_s ? u->limits.expires_unix_s : INT64_MAX;
+
+    if (ends < unix_s)
+        return PH_E_AUTH;
+    *out = (struct ph_auth_match){.key = *key,
+                                  .id = name,
+                                  .name = name,
+                                  .expires_unix_s = ends,
+                                  .max_allocations = u->limits.max_allocations,
+                                  .max_bps = u->limits.max_bps};
+    return 0;
+}
+
 int ph_auth_find(const struct ph_auth *a, struct ph_slice name, uint16_t alg, int64_t unix_s,
                  unsigned nth, struct ph_auth_match *out)
 {
@@ -326,10 +406,8 @@ int ph_auth_find(const struct ph_auth *a, struct ph_slice name, uint16_t alg, in
     const struct user *u = find_user(a, name);
     const struct ph_key *key = !u ? NULL : alg == PH_ALG_SHA256 ? &u->sha256 : &u->md5;
     bool is_static = key && key->n;
-    if (is_static && nth == 0) {
-        *out = (struct ph_auth_match){*key, name, name, INT64_MAX};
-        return 0;
-    }
+    if (is_static && nth == 0)
+        return find_static(u, key, name, unix_s, out);
     int err = find_rest(a, name, alg, unix_s, nth - is_static, out);
     return err == PH_E_AUTH && u ? PH_E_MISSING : err; /* a user of that name is not expired */
 }

@@ -3,7 +3,10 @@
  *
  * Two sources, both at once if wanted: static users (a password, or the MD5 key alone) and REST secrets, with
  * which anybody who knows the secret makes users that expire: the name is "unix-time:id" (or "id:unix-time"),
- * the password base64(HMAC-SHA1(secret, name)).  Several secrets may be valid, for roll-over.
+ * the password base64(HMAC-SHA1(secret, name)), or with HMAC-SHA256 in its place.  Several secrets may be valid, for
+ * roll-over.  The id of a REST name may carry limits, which the secret vouches for:
+ * "1735689600:alice;max-bps=125000;user-quota=2".  Who counts for quotas is "alice" then; parameters of other names, and
+ * what is no number, are ignored.
  *
  * Filled once, then only read: workers may share it.
  */
@@ -31,6 +34,20 @@ int ph_auth_add_user(struct ph_auth *a, struct ph_slice name, struct ph_slice pa
  * offered to clients while such users exist. */
 int ph_auth_add_user_key(struct ph_auth *a, struct ph_slice name, const uint8_t key[static 16]);
 
+/* Limits of one user.  Zero: the server's. */
+struct ph_auth_limits {
+    uint32_t max_allocations;
+    uint64_t max_bps;       /* bytes a second and direction */
+    int64_t expires_unix_s; /* 0: never */
+};
+
+/* Sets the limits of a user that was added.  0, or PH_E_MISSING. */
+int ph_auth_limit_user(struct ph_auth *a, struct ph_slice name, const struct ph_auth_limits *l);
+
+/* Users and secrets at the moment. */
+unsigned ph_auth_users(const struct ph_auth *a);
+unsigned ph_auth_secrets(const struct ph_auth *a);
+
 /* Adds a REST secret.  Tried in the order added. */
 int ph_auth_add_secret(struct ph_auth *a, struct ph_slice secret);
 
@@ -52,13 +69,16 @@ struct ph_auth_match {
     struct ph_slice
         id; /* who counts for quotas: the name, or the id part of a REST name; points into
                                the name given (or the user's, for a hash) */
-    struct ph_slice name;   /* the whole user name */
-    int64_t expires_unix_s; /* REST: when the credential ends; INT64_MAX for static users */
+    struct ph_slice name;     /* the whole user name */
+    int64_t expires_unix_s;   /* when the credential ends; INT64_MAX: never */
+    uint32_t max_allocations; /* of this user, 0: the server's */
+    uint64_t max_bps;         /* of each of his sessions, 0: the server's */
 };
 
 /* Looks up the nth key (0, 1, ...) that `name` may have for an algorithm (PH_ALG_...) at wall time unix_s; the
- * caller tries each against the message.  Returns 0, PH_E_MISSING when there are no more (or no user), or
- * PH_E_AUTH when the name is a REST name that has expired. */
+ * caller tries each against the message: a static user's, then for each secret the one by HMAC-SHA1, then for each
+ * that by HMAC-SHA256.  Returns 0, PH_E_MISSING when there are no more (or no user), or
+ * PH_E_AUTH when the name is a REST name, or a user, that has expired. */
 int ph_auth_find(const struct ph_auth *a, struct ph_slice name, uint16_t alg, int64_t unix_s,
                  unsigned nth, struct ph_auth_match *out);
 

@@ -14,6 +14,14 @@
 
 #include <string.h>
 
+/* Counts a packet of an allocation that goes nowhere. */
+static int drop(struct ph__alloc *a, uint64_t *why)
+{
+    a->dropped++;
+    *why += 1;
+    return PH_DROP;
+}
+
 /* Addresses a payload to its peer, if the permission still stands. */
 static int to_peer(struct ph_turnd *d, uint32_t slot, struct ph_pkt *p, const struct ph_addr *peer,
                    ph_ns now)
@@ -22,20 +30,19 @@ static int to_peer(struct ph_turnd *d, uint32_t slot, struct ph_pkt *p, const st
     const struct ph__perm *perm = ph__perm_find(a, peer, now);
     unsigned i = peer->family == PH_AF_INET6;
 
-    if (!perm || a->leg[i].state != PH__LEG_UP) {
-        d->stats.no_permission++;
-        return PH_DROP;
-    }
+    if (!perm || a->leg[i].state != PH__LEG_UP)
+        return drop(a, &d->stats.no_permission);
     p->dst = *peer;
     if (perm->own) {
-        if (!ph__peer_port_ok(d, perm, peer)) {
-            d->stats.forbidden_peer++;
-            return PH_DROP;
-        }
+        if (!ph__peer_port_ok(d, a->realm, perm, peer))
+            return drop(a, &d->stats.forbidden_peer);
         if (d->has_external)
             ph__peer_to_local(d, &p->dst);
     }
+    if (a->bound && !ph__bound_packet(d, a, PH_BPS_FROM_CLIENT, p->b.len, now))
+        return PH_DROP;
     p->sock = ph__relay_sock(slot, i);
+    p->conn = 0;
     d->stats.to_peer_packets++;
     d->stats.to_peer_bytes += p->b.len;
     a->to_peer_packets++;
@@ -52,15 +59,11 @@ int ph__on_channel_data(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
         d->stats.no_allocation++;
         return PH_DROP;
     }
-    if (!number) {
-        d->stats.malformed++;
-        return PH_DROP;
-    }
+    if (!number)
+        return drop(ph__alloc_at(d, slot), &d->stats.malformed);
     const struct ph__chan *c = ph__chan_by_number(ph__alloc_at(d, slot), number, now);
-    if (!c) {
-        d->stats.no_channel++;
-        return PH_DROP;
-    }
+    if (!c)
+        return drop(ph__alloc_at(d, slot), &d->stats.no_channel);
     ph_buf_pull(&p->b, PH_CHANNEL_HEADER);
     p->b.len = len;
     return to_peer(d, slot, p, &c->peer, now);
@@ -77,10 +80,10 @@ int ph__on_send(struct ph_turnd *d, struct ph_pkt *p, const struct ph_msg *m, ph
         return PH_DROP;
     }
     if (m->has_unknown || ph_msg_addr(m, PH_IX_XOR_PEER_ADDRESS, &peer) ||
-        ph_msg_bytes(m, PH_IX_DATA, &data)) {
-        d->stats.malformed++;
-        return PH_DROP;
-    }
+        ph_msg_bytes(m, PH_IX_DATA, &data))
+        return drop(ph__alloc_at(d, slot), &d->stats.malformed);
+    if (ph__alloc_at(d, slot)->tcp) /* RFC 6062 3: there are no indications to TCP peers */
+        return drop(ph__alloc_at(d, slot), &d->stats.unexpected);
     peer.proto = PH_UDP;
     p->dont_fragment = ph_msg_has(m, PH_IX_DONT_FRAGMENT);
     ph_buf_pull(&p->b, (uint32_t)(data.p - ph_buf_data(&p->b)));
@@ -146,8 +149,11 @@ static int to_client(struct ph_turnd *d, struct ph__alloc *a, struct ph_pkt *p,
         if (err)
             return err;
     }
+    if (a->bound && !ph__bound_packet(d, a, PH_BPS_TO_CLIENT, len, now))
+        return PH_DROP;
     p->dst = a->client;
     p->sock = a->listener;
+    p->conn = a->conn;
     d->stats.to_client_packets++;
     d->stats.to_client_bytes += len;
     a->to_client_packets++;
@@ -155,12 +161,22 @@ static int to_client(struct ph_turnd *d, struct ph__alloc *a, struct ph_pkt *p,
     return PH_SEND;
 }
 
-/* The allocation whose relay socket this is, if it is up. */
+/* The allocation whose relay socket this is, if it is up and its client can be reached. */
 static struct ph__alloc *by_relay(const struct ph_turnd *d, uint32_t sock)
 {
     uint32_t slot = (sock & ~PH_SOCK_RELAY) >> 1;
     struct ph__alloc *a = slot < d->chunks * PH__CHUNK ? ph__alloc_at(d, slot) : NULL;
-    return a && a->state == PH__UP && a->leg[sock & 1].state == PH__LEG_UP ? a : NULL;
+    return a && a->reachable && a->leg[sock & 1].state == PH__LEG_UP ? a : NULL;
+}
+
+/* A packet for nobody, or for a client that is away. */
+static int drop_unreachable(struct ph_turnd *d, uint32_t sock)
+{
+    uint32_t slot = (sock & ~PH_SOCK_RELAY) >> 1;
+    if (slot < d->chunks * PH__CHUNK && ph__alloc_at(d, slot)->away)
+        ph__alloc_at(d, slot)->dropped++;
+    d->stats.no_allocation++;
+    return PH_DROP;
 }
 
 int ph__on_peer(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
@@ -171,21 +187,17 @@ int ph__on_peer(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
     struct ph__alloc *a = by_relay(d, p->sock);
     struct ph_addr peer = p->src;
 
-    if (!a || p->b.len > MAX_WRAPPED) {
-        *(a ? &d->stats.malformed : &d->stats.no_allocation) += 1;
-        return PH_DROP;
-    }
+    if (!a)
+        return drop_unreachable(d, p->sock);
+    if (p->b.len > MAX_WRAPPED)
+        return drop(a, &d->stats.malformed);
     if (d->has_external)
         ph__peer_to_public(d, &peer);
     const struct ph__perm *perm = ph__perm_find(a, &peer, now);
-    if (!perm) {
-        d->stats.no_permission++;
-        return PH_DROP;
-    }
-    if (perm->own && !ph__peer_port_ok(d, perm, &peer)) {
-        d->stats.forbidden_peer++;
-        return PH_DROP;
-    }
+    if (!perm)
+        return drop(a, &d->stats.no_permission);
+    if (perm->own && !ph__peer_port_ok(d, a->realm, perm, &peer))
+        return drop(a, &d->stats.forbidden_peer);
     return to_client(d, a, p, &peer, now);
 }
 
@@ -232,6 +244,7 @@ int ph_turnd_icmp(struct ph_turnd *d, uint32_t sock, const struct ph_addr *peer,
     out->dst = a->client;
     out->src = d->c.listener[a->listener].at;
     out->sock = a->listener;
+    out->conn = a->conn;
     d->stats.icmp++;
     return PH_SEND;
 }

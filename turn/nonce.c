@@ -2,6 +2,7 @@
 
 #include "stun/base/bytes.h"
 #include "stun/codec/algs.h"
+#include "stun/codec/base64.h"
 #include "stun/codec/integrity.h"
 
 #include <string.h>
@@ -14,18 +15,13 @@ enum {
     SKEW_S = 60    /* another node's clock may run ahead of ours by this much */
 };
 
-static size_t prefix_len(const struct ph_nonce_conf *c)
-{
-    return c->features ? PH_NONCE_COOKIE_LEN : 0;
-}
-
 /* MAC over what must not be changed: the cookie's features, the time, the client's IP, the realm. */
-static void mac(uint8_t out[static MAC_LEN], const struct ph_nonce_conf *c, const uint8_t *key,
-                uint32_t time, const struct ph_addr *client, struct ph_slice realm)
+static void mac(uint8_t out[static MAC_LEN], const uint8_t *key, unsigned features, uint32_t time,
+                const struct ph_addr *client, struct ph_slice realm)
 {
     uint8_t head[8], full[PH_SHA256_LEN];
     ph_put32(head, time);
-    ph_put32(head + 4, c->features);
+    ph_put32(head + 4, features);
     const struct ph_slice parts[] = {
         {head, sizeof head}, {client->ip, sizeof client->ip}, {realm.p, realm.n}};
 
@@ -41,75 +37,68 @@ static size_t encode(char *dst, const uint8_t raw[static RAW_LEN])
     return TEXT_LEN;
 }
 
-static int base64_digit(uint8_t c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 static bool decode(uint8_t raw[static RAW_LEN], const uint8_t *text)
 {
-    uint32_t bits = 0;
-    unsigned have = 0, at = 0;
-
-    for (unsigned i = 0; i < TEXT_LEN; i++) {
-        int v = base64_digit(text[i]);
-        if (v < 0)
-            return false;
-        bits = bits << 6 | (uint32_t)v;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            raw[at++] = (uint8_t)(bits >> have);
-        }
-    }
-    return (bits & ((1u << have) - 1)) == 0; /* one spelling for one nonce */
+    return ph_base64_read(raw, RAW_LEN, (struct ph_slice){text, TEXT_LEN}) == RAW_LEN;
 }
 
 size_t ph_nonce_make(const struct ph_nonce_conf *c, char dst[static PH_NONCE_MAX],
                      const struct ph_addr *client, struct ph_slice realm, int64_t unix_s)
 {
     uint8_t raw[RAW_LEN];
-    size_t n = prefix_len(c);
+    size_t n = c->features ? PH_NONCE_COOKIE_LEN : 0;
 
     if (c->features)
         ph_nonce_cookie_write(dst, c->features);
     ph_put32(raw, (uint32_t)unix_s);
-    mac(raw + TIME_LEN, c, c->key, (uint32_t)unix_s, client, realm);
+    mac(raw + TIME_LEN, c->key, c->features, (uint32_t)unix_s, client, realm);
     return n + encode(dst + n, raw);
 }
 
-static bool mac_fits(const struct ph_nonce_conf *c, const uint8_t raw[static RAW_LEN],
-                     const uint8_t *key, const struct ph_addr *client, struct ph_slice realm)
+static bool mac_fits(const uint8_t raw[static RAW_LEN], const uint8_t *key, unsigned features,
+                     const struct ph_addr *client, struct ph_slice realm)
 {
     uint8_t want[MAC_LEN];
-    mac(want, c, key, ph_get32(raw), client, realm);
+    mac(want, key, features, ph_get32(raw), client, realm);
     return ph_equal_ct(want, raw + TIME_LEN, MAC_LEN);
+}
+
+unsigned ph_nonce_features(struct ph_slice nonce)
+{
+    unsigned features;
+    return nonce.n == PH_NONCE_COOKIE_LEN + TEXT_LEN && ph_nonce_cookie_read(nonce, &features)
+               ? features
+               : 0;
+}
+
+/* Takes the cookie off a nonce, if it is spelled as we spell it.  False: it can be none of ours. */
+static bool take_cookie(struct ph_slice *nonce, unsigned *features)
+{
+    char cookie[PH_NONCE_COOKIE_LEN];
+
+    *features = ph_nonce_features(*nonce);
+    if (*features) {
+        ph_nonce_cookie_write(cookie, *features);
+        if (memcmp(cookie, nonce->p, sizeof cookie) != 0)
+            return false;
+        nonce->p += sizeof cookie;
+        nonce->n -= sizeof cookie;
+    }
+    return nonce->n == TEXT_LEN;
 }
 
 bool ph_nonce_check(const struct ph_nonce_conf *c, struct ph_slice nonce,
                     const struct ph_addr *client, struct ph_slice realm, int64_t unix_s)
 {
     uint8_t raw[RAW_LEN];
-    char cookie[PH_NONCE_COOKIE_LEN];
-    size_t n = prefix_len(c);
+    unsigned features;
 
-    if (nonce.n != n + TEXT_LEN || !decode(raw, nonce.p + n))
+    if (!take_cookie(&nonce, &features) || !decode(raw, nonce.p))
         return false;
-    if (c->features) {
-        ph_nonce_cookie_write(cookie, c->features);
-        if (memcmp(cookie, nonce.p, sizeof cookie) != 0)
-            return false;
-    }
     /* 32 bits of time, compared modulo 2^32: right until the distance is 68 years. */
     int32_t age = (int32_t)((uint32_t)unix_s - ph_get32(raw));
     if (age < -SKEW_S || (c->ttl_s && age >= 0 && (uint32_t)age >= c->ttl_s))
         return false;
-    return mac_fits(c, raw, c->key, client, realm) ||
-           (c->has_old_key && mac_fits(c, raw, c->old_key, client, realm));
+    return mac_fits(raw, c->key, features, client, realm) ||
+           (c->has_old_key && mac_fits(raw, c->old_key, features, client, realm));
 }

@@ -55,7 +55,7 @@ static struct ph__perm *perm_place(struct ph_turnd *d, struct ph__alloc *a, ph_n
 int ph__perm_set(struct ph_turnd *d, struct ph__alloc *a, const struct ph_addr *peer, ph_ns now)
 {
     struct ph__perm fresh = {.expires_at = now + PH_SEC(d->c.permission_lifetime_s)}, *p = NULL;
-    int err = ph__peer_check(d, peer, &fresh);
+    int err = ph__peer_check(d, a->realm, peer, &fresh);
 
     if (err)
         return err;

@@ -10,7 +10,7 @@ enum { WORDS = 65536 / 64 };
 struct ph_ports {
     uint16_t lo, hi;
     _Atomic uint32_t used;
-    _Atomic uint64_t taken[WORDS];
+    _Atomic uint64_t taken[WORDS], live[WORDS];
 };
 
 struct ph_ports *ph_ports_new(uint16_t lo, uint16_t hi)
@@ -87,6 +87,7 @@ bool ph_ports_take_exact(struct ph_ports *p, uint16_t port)
 void ph_ports_release(struct ph_ports *p, uint16_t port)
 {
     uint64_t mask = UINT64_C(1) << port % 64;
+    atomic_fetch_and(&p->live[port / 64], ~mask);
     if (atomic_fetch_and(&p->taken[port / 64], ~mask) & mask)
         atomic_fetch_sub(&p->used, 1);
 }
@@ -94,6 +95,16 @@ void ph_ports_release(struct ph_ports *p, uint16_t port)
 bool ph_ports_taken(const struct ph_ports *p, uint16_t port)
 {
     return atomic_load_explicit(&p->taken[port / 64], memory_order_relaxed) >> port % 64 & 1;
+}
+
+void ph_ports_set_live(struct ph_ports *p, uint16_t port)
+{
+    atomic_fetch_or(&p->live[port / 64], UINT64_C(1) << port % 64);
+}
+
+bool ph_ports_live(const struct ph_ports *p, uint16_t port)
+{
+    return atomic_load_explicit(&p->live[port / 64], memory_order_relaxed) >> port % 64 & 1;
 }
 
 uint32_t ph_ports_used(const struct ph_ports *p)

@@ -4,7 +4,8 @@
  * A port is picked at random among the free ones, so that it cannot be guessed (RFC 8656 7.2, RFC 6056); even
  * ports and pairs for EVEN-PORT.  The bitmap is atomic words: no lock, no queue, and "is this port a live relay of
  * ours" is one load, which is how relay-to-relay traffic is let through where the own address is otherwise
- * denied.  8 kB.
+ * denied.  A port is live while a UDP socket of ours is bound to it: one that is only reserved, or a TCP relay's, may
+ * be some other program's over UDP.  16 kB.
  */
 #ifndef PH_TURN_PORTS_H
 #define PH_TURN_PORTS_H
@@ -37,8 +38,12 @@ bool ph_ports_take_exact(struct ph_ports *p, uint16_t port);
 /* Gives a port back. */
 void ph_ports_release(struct ph_ports *p, uint16_t port);
 
-/* True if the port is taken: a live relay (or a reservation) of this server. */
+/* True if the port is taken: a relay (or a reservation) of this server. */
 bool ph_ports_taken(const struct ph_ports *p, uint16_t port);
+
+/* Says that a taken port is live from now on, until it is given back. */
+void ph_ports_set_live(struct ph_ports *p, uint16_t port);
+bool ph_ports_live(const struct ph_ports *p, uint16_t port);
 
 /* Ports taken at the moment, and in all. */
 uint32_t ph_ports_used(const struct ph_ports *p);

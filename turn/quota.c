@@ -17,8 +17,7 @@
 enum { WINDOW = 16, DEFAULT_USERS = 65536, COUNT_BITS = 16, COUNT_MASK = 0xFFFF };
 
 struct ph_quota {
-    uint32_t total, per_user;
-    _Atomic uint32_t used;
+    _Atomic uint32_t total, per_user, used;
     struct ph_hash_key key;
     uint32_t windows;
     _Atomic uint64_t word[];
@@ -27,16 +26,22 @@ struct ph_quota {
 struct ph_quota *ph_quota_new(uint32_t total, uint32_t per_user, uint32_t users,
                               const struct ph_env *env)
 {
-    uint32_t windows = per_user ? ((users ? users : DEFAULT_USERS) + WINDOW - 1) / WINDOW : 0;
+    /* Users are counted even without a bound: one may come later, or be a user's own. */
+    uint32_t windows = ((users ? users : DEFAULT_USERS) - 1) / WINDOW + 1;
     struct ph_quota *q = calloc(1, sizeof *q + (size_t)windows * WINDOW * sizeof q->word[0]);
 
     if (!q)
         return NULL;
-    q->total = total;
-    q->per_user = per_user > COUNT_MASK ? COUNT_MASK : per_user;
+    ph_quota_set(q, total, per_user);
     q->windows = windows;
     env->rand(env->ctx, &q->key, sizeof q->key);
     return q;
+}
+
+void ph_quota_set(struct ph_quota *q, uint32_t total, uint32_t per_user)
+{
+    atomic_store_explicit(&q->total, total, memory_order_relaxed);
+    atomic_store_explicit(&q->per_user, per_user, memory_order_relaxed);
 }
 
 void ph_quota_free(struct ph_quota *q)
@@ -63,7 +68,8 @@ static uint32_t count(_Atomic uint64_t *w, uint64_t tag, _Atomic uint64_t **plac
         if ((v & COUNT_MASK) == 0) {
             empty = empty ? empty : &w[i];
         } else if ((v & ~(uint64_t)COUNT_MASK) == tag) {
-            own = own ? own : &w[i];
+            if ((v & COUNT_MASK) < COUNT_MASK)
+                own = &w[i]; /* a word that is full is continued in another one */
             sum += (uint32_t)(v & COUNT_MASK);
         }
     }
@@ -94,45 +100,62 @@ static bool sub_one(_Atomic uint64_t *w, uint64_t tag)
     return false;
 }
 
-static int take_user(struct ph_quota *q, struct ph_slice user)
+/* Counts one more allocation of a user, unless he has `most` already. */
+static int take_user(struct ph_quota *q, struct ph_slice user, uint32_t most)
 {
     uint64_t tag;
     _Atomic uint64_t *w = window_of(q, user, &tag), *place;
 
     for (;;) {
-        if (count(w, tag, &place) >= q->per_user || !place)
+        if (count(w, tag, &place) >= most)
             return PH_E_LIMIT;
+        if (!place) /* a full window: only who has a bound must be known */
+            return most == UINT32_MAX ? 0 : PH_E_LIMIT;
         if (add_one(place, tag))
             break;
     }
     /* Another worker may have added at the same moment: if together they passed the limit, step back. */
-    if (count(w, tag, &place) > q->per_user) {
+    if (count(w, tag, &place) > most) {
         sub_one(w, tag);
         return PH_E_LIMIT;
     }
     return 0;
 }
 
-int ph_quota_take(struct ph_quota *q, struct ph_slice user)
+static int take(struct ph_quota *q, struct ph_slice user, uint32_t total, uint32_t most)
 {
     uint32_t before = atomic_fetch_add(&q->used, 1);
-    int err = q->total && before >= q->total ? PH_E_LIMIT : 0;
+    int err = total && before >= total ? PH_E_LIMIT : take_user(q, user, most ? most : UINT32_MAX);
 
-    if (!err && q->windows)
-        err = take_user(q, user);
     if (err)
         atomic_fetch_sub(&q->used, 1);
     return err;
 }
 
+int ph_quota_take_of(struct ph_quota *q, struct ph_slice user, uint32_t own)
+{
+    uint32_t total = atomic_load_explicit(&q->total, memory_order_relaxed);
+    uint32_t per_user = atomic_load_explicit(&q->per_user, memory_order_relaxed);
+    return take(q, user, total, own ? own : per_user);
+}
+
+int ph_quota_take(struct ph_quota *q, struct ph_slice user)
+{
+    return ph_quota_take_of(q, user, 0);
+}
+
+void ph_quota_carry(struct ph_quota *q, struct ph_slice user)
+{
+    (void)take(q, user, 0, 0);
+}
+
 void ph_quota_release(struct ph_quota *q, struct ph_slice user)
 {
+    uint64_t tag;
+    _Atomic uint64_t *w = window_of(q, user, &tag);
+
     atomic_fetch_sub(&q->used, 1);
-    if (q->windows) {
-        uint64_t tag;
-        _Atomic uint64_t *w = window_of(q, user, &tag);
-        sub_one(w, tag);
-    }
+    sub_one(w, tag);
 }
 
 uint32_t ph_quota_used(const struct ph_quota *q)

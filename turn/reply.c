@@ -48,10 +48,12 @@ int ph__reply_end(struct ph__req *r, struct ph_msgw *w)
     return PH_SEND;
 }
 
-/* An answer that nobody has authenticated for is paid from the budget of its source. */
+/* An answer that nobody has authenticated for is paid from the budget of its source, unless the source has proved that
+ * it is where it says: by a connection. */
 static bool paid(struct ph__req *r, uint32_t bytes)
 {
-    if (!r->d->c.auth || r->key.n || ph_budget_take(r->d->c.budget, &r->p->src, bytes, r->now))
+    if (!r->d->c.live.auth || r->key.n || r->p->conn ||
+        ph_budget_take(r->d->c.budget, &r->p->src, bytes, r->now))
         return true;
     r->d->stats.over_budget++;
     return false;
@@ -81,13 +83,15 @@ static void offer_algorithms(struct ph_msgw *w)
 int ph__reply_challenge(struct ph__req *r, uint16_t code)
 {
     struct ph_turnd *d = r->d;
-    struct ph_slice realm = ph_auth_realm(d->c.auth);
+    struct ph_slice realm = ph_auth_realm(ph__realm_auth(d, r->realm));
+    struct ph_slice third = ph_str(d->c.live.n_oauth ? d->c.oauth_server : NULL);
     char nonce[PH_NONCE_MAX];
     struct ph_msgw w;
 
     r->key.n = 0; /* a challenge is never signed: its sender may be anybody */
-    /* Header, ERROR-CODE, REALM, NONCE, PASSWORD-ALGORITHMS, with padding. */
+    /* Header, ERROR-CODE, REALM, NONCE, PASSWORD-ALGORITHMS, THIRD-PARTY-AUTHORIZATION, with padding. */
     d->cost_401 = (uint32_t)(20 + 8 + 4 + realm.n + 3 + 4 + PH_NONCE_MAX + 12);
+    d->cost_401 += third.n ? (uint32_t)third.n + 7 : 0;
     if (!paid(r, d->cost_401))
         return PH_DROP;
     size_t n = ph_nonce_make(&d->c.nonce, nonce, &r->p->src, realm, ph__wall(d, r->now));
@@ -97,6 +101,9 @@ int ph__reply_challenge(struct ph__req *r, uint16_t code)
     ph_msgw_bytes(&w, PH_ATTR_NONCE, (struct ph_slice){(const uint8_t *)nonce, n});
     if (d->c.nonce.features & PH_FEATURE_PASSWORD_ALGORITHMS)
         offer_algorithms(&w);
+    if (third
+            .n) /* RFC 7635 6.1; in a 438 too, or clients take it that tokens are no longer wanted */
+        ph_msgw_bytes(&w, PH_ATTR_THIRD_PARTY_AUTHORIZATION, third);
     if (code == 401)
         d->stats.unauthenticated++;
     else

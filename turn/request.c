@@ -1,5 +1,6 @@
 /*
- * The requests on a standing allocation: Refresh (RFC 8656 8), CreatePermission (10), ChannelBind (12).
+ * The requests on a standing allocation: Refresh (RFC 8656 8, with a ticket RFC 8016 3.2), CreatePermission (10),
+ * ChannelBind (12).
  */
 #include "turn/server_priv.h"
 
@@ -11,6 +12,8 @@ static int lifetime_answer(struct ph__req *r, uint32_t lifetime_s)
     struct ph_msgw w;
     ph__reply_begin(r, &w);
     ph_msgw_uint(&w, PH_ATTR_LIFETIME, lifetime_s);
+    if (lifetime_s)
+        ph__mobile_put(r->d, r->slot, &w);
     return ph__reply_end(r, &w);
 }
 
@@ -41,6 +44,11 @@ int ph__on_refresh(struct ph__req *r)
 
     if (!lifetime_s && ph__tomb_find(r->d, r))
         return lifetime_answer(r, 0); /* the same request again: its answer was lost */
+    if (ph_msg_has(&r->m, PH_IX_MOBILITY_TICKET)) {
+        int verdict = ph__mobile_refresh(r);
+        if (verdict != PH_CONSUMED)
+            return verdict;
+    }
     if (!r->a || r->a->state != PH__UP)
         return ph__reply_error(r, 437);
     if (ph_msg_has(&r->m, PH_IX_REQUESTED_ADDRESS_FAMILY)) {
@@ -52,21 +60,21 @@ int ph__on_refresh(struct ph__req *r)
     }
     if (!lifetime_s)
         return release(r, family);
-    if (ph__alloc_expire_at(r->d, r->slot, r->now + PH_SEC(lifetime_s)))
+    ph_ns at = ph__bound_expiry(r->d, r->a->user, r->now + PH_SEC(lifetime_s), r->now);
+    if (ph__alloc_expire_at(r->d, r->slot, at))
         return ph__reply_error(r, 500);
-    return lifetime_answer(r, lifetime_s);
+    return lifetime_answer(r, (uint32_t)((at - r->now + PH_SEC(1) - 1) / PH_SEC(1)));
 }
 
-/* May this peer be talked to?  0 or a STUN error code. */
-static uint16_t peer_code(const struct ph__req *r, const struct ph_addr *peer)
+uint16_t ph__peer_code(const struct ph__req *r, const struct ph_addr *peer)
 {
     struct ph__perm perm;
 
     if (!ph__leg_for(r->a, peer))
         return 443;
-    if (ph__peer_check(r->d, peer, &perm)) {
+    if (ph__peer_check(r->d, r->a->realm, peer, &perm)) {
         char text[PH_ADDR_TEXT];
-        const char *why = ph_acl_check(r->d->c.acl, peer);
+        const char *why = ph_acl_check(ph__realm_acl(r->d, r->a->realm), peer);
         r->d->stats.forbidden_peer++;
         if (ph__refusal_is_logged(r->d, r->now))
             ph_logf(&r->d->env, PH_LOG_INFO, "403 peer %s: %s", ph_addr_text(peer, text),
@@ -97,6 +105,20 @@ static int collect_peers(const struct ph__req *r, struct ph_addr *peers, unsigne
     return n ? (int)n : PH_E_FORMAT;
 }
 
+/* Peers without a permission yet, the same one counted once. */
+static unsigned new_peers(const struct ph__req *r, const struct ph_addr *peers, unsigned n)
+{
+    unsigned fresh = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        bool seen = ph__perm_find(r->a, &peers[i], r->now) != NULL;
+        for (unsigned k = 0; k < i && !seen; k++)
+            seen = ph_addr_eq_ip(&peers[k], &peers[i]);
+        fresh += !seen;
+    }
+    return fresh;
+}
+
 int ph__on_create_permission(struct ph__req *r)
 {
     enum { MAX_PEERS = 64 };
@@ -109,11 +131,12 @@ int ph__on_create_permission(struct ph__req *r)
     if (n < 0)
         return ph__reply_error(r, n == PH_E_LIMIT ? 508 : 400);
     for (int i = 0; i < n; i++) {
-        uint16_t code = peer_code(r, &peers[i]);
+        uint16_t code = ph__peer_code(r, &peers[i]);
         if (code)
             return ph__reply_error(r, code);
     }
-    if (!ph__perm_room(r->d, r->a, peers, (unsigned)n, r->now))
+    if (!ph__perm_room(r->d, r->a, peers, (unsigned)n, r->now) ||
+        !ph__bound_peers(r->d, r->a, new_peers(r, peers, (unsigned)n), r->now))
         return ph__reply_error(r, 508);
     for (int i = 0; i < n; i++)
         if (ph__perm_set(r->d, r->a, &peers[i], r->now))
@@ -141,13 +164,17 @@ int ph__on_channel_bind(struct ph__req *r)
 
     if (!r->a || r->a->state != PH__UP)
         return ph__reply_error(r, 437);
+    if (r->a->tcp) /* RFC 6062 3: there are no channels to TCP peers */
+        return ph__reply_error(r, 403);
     if (ph_msg_uint(&r->m, PH_IX_CHANNEL_NUMBER, &number) ||
         ph_msg_addr(&r->m, PH_IX_XOR_PEER_ADDRESS, &peer) || !binding_fits(r, number, &peer))
         return ph__reply_error(r, 400);
     peer.proto = PH_UDP;
-    uint16_t code = peer_code(r, &peer);
+    uint16_t code = ph__peer_code(r, &peer);
     if (code)
         return ph__reply_error(r, code);
+    if (!ph__bound_peers(r->d, r->a, new_peers(r, &peer, 1), r->now))
+        return ph__reply_error(r, 508);
     if (ph__chan_set(r->d, r->a, (uint16_t)number, &peer, r->now))
         return ph__reply_error(r, 508);
     ph__reply_begin(r, &w);

@@ -25,22 +25,17 @@ static void fill_defaults(struct ph_turnd_conf *c)
     PH_DEFAULT(max_lifetime_s, 3600);
     PH_DEFAULT(permission_lifetime_s, 300);
     PH_DEFAULT(channel_lifetime_s, 600);
+    PH_DEFAULT(max_connections, 32);
 #undef PH_DEFAULT
     if (c->max_lifetime_s < c->default_lifetime_s)
         c->default_lifetime_s = c->max_lifetime_s;
-    /* Only what every user can use may be offered, or clients would pick a way that fails. */
-    c->nonce.features = 0;
-    if (c->auth && ph_auth_has_sha256(c->auth)) {
-        c->nonce.features = PH_FEATURE_PASSWORD_ALGORITHMS;
-        if (ph_auth_has_userhash(c->auth))
-            c->nonce.features |= PH_FEATURE_USERNAME_ANONYMITY;
-    }
+    c->nonce.features = ph__features(c);
 }
 
 static bool is_complete(const struct ph_turnd_conf *c)
 {
     if (!c->n_listeners || c->n_listeners > PH_TURND_LISTENERS || c->n_relays > PH_TURND_RELAYS ||
-        !c->acl)
+        !ph__live_is_complete(&c->live))
         return false;
     for (unsigned i = 0; i < c->n_relays; i++)
         if (!c->relay[i].ports)
@@ -59,10 +54,13 @@ struct ph_turnd *ph_turnd_new(const struct ph_turnd_conf *c, const struct ph_env
     fill_defaults(&d->c);
     ph_map_init(&d->by_client);
     ph_map_init(&d->by_user);
+    ph_map_init(&d->by_serial);
     ph_heap_init(&d->expiry);
+    ph_heap_init(&d->conn_expiry);
     env->rand(env->ctx, &d->hash_key, sizeof d->hash_key);
-    d->free_head = d->memo = d->ended = PH__NONE;
+    d->free_head = d->memo = d->ended = d->conn_free = PH__NONE;
     d->events.head = d->output.head = PH__NONE;
+    d->conn_events.head = d->conn_output.head = PH__NONE;
     d->wall_at = now;
     for (unsigned i = 0; i < c->n_relays; i++)
         d->has_external |= c->relay[i].external.family != PH_AF_NONE;
@@ -77,11 +75,17 @@ void ph_turnd_free(struct ph_turnd *d)
     ph_map_fini(&d->by_user);
     free(d->user);
     ph_wipe(&d->c.nonce, sizeof d->c.nonce);
+    ph_wipe(d->c.ticket_key, sizeof d->c.ticket_key);
     free(d);
 }
 
 void ph_turnd_wall_clock(struct ph_turnd *d, int64_t unix_s, ph_ns now)
 {
+    /* Session ids count on from the time of start: no earlier run has used them, unless it made more than 100,000
+     * allocations a second all its life. */
+    enum { A_SECOND = 100000 };
+    if (!d->wall_s)
+        d->sessions += (uint64_t)unix_s * A_SECOND;
     d->wall_s = unix_s;
     d->wall_at = now;
 }
@@ -94,7 +98,10 @@ static int on_turn_request(struct ph__req *r, int (*handler)(struct ph__req *))
     int verdict = ph__authenticate(r);
     if (verdict != PH_CONSUMED)
         return verdict;
-    if (r->m.method == PH_ALLOCATE && r->d->c.auth)
+    ph__mobile_heard(r);
+    /* Who proves himself gets back what his challenge cost: it came with the first request of a five-tuple. */
+    if (r->d->c.live.auth && !r->p->conn &&
+        (r->m.method == PH_ALLOCATE || ph_msg_has(&r->m, PH_IX_MOBILITY_TICKET)))
         ph_budget_refund(r->d->c.budget, &r->p->src, r->d->cost_401, r->now);
     /* RFC 8489 6.3: unknown attributes are looked at after authentication. */
     return r->m.has_unknown ? ph__reply_unknown(r) : handler(r);
@@ -110,6 +117,8 @@ static int on_request(struct ph__req *r)
         {PH_REFRESH, ph__on_refresh},
         {PH_CREATE_PERMISSION, ph__on_create_permission},
         {PH_CHANNEL_BIND, ph__on_channel_bind},
+        {PH_CONNECT, ph__on_connect},
+        {PH_CONNECTION_BIND, ph__on_connection_bind},
     };
     struct ph_turnd *d = r->d;
     struct ph_stund *stun = d->c.listener[r->p->sock].stun;
@@ -123,33 +132,38 @@ static int on_request(struct ph__req *r)
     return PH_DROP;
 }
 
-static int on_message(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
+static int on_message(struct ph_turnd *d, struct ph_pkt *p, bool final, ph_ns now)
 {
-    struct ph__req r = {.d = d, .p = p, .now = now, .slot = PH__NONE};
+    struct ph_msg m;
 
-    if (ph_msg_parse(&r.m, ph_buf_data(&p->b), p->b.len)) {
+    if (ph_msg_parse(&m, ph_buf_data(&p->b), p->b.len) ||
+        (ph_msg_has(&m, PH_IX_FINGERPRINT) && ph_msg_check_fingerprint(&m))) {
         d->stats.malformed++;
         return PH_DROP;
     }
-    r.fingerprint = ph_msg_has(&r.m, PH_IX_FINGERPRINT);
-    if (r.fingerprint && ph_msg_check_fingerprint(&r.m)) {
-        d->stats.malformed++;
-        return PH_DROP;
-    }
-    if (r.m.cls == PH_INDICATION && r.m.method == PH_SEND_METHOD)
-        return ph__on_send(d, p, &r.m, now);
-    if (r.m.cls != PH_REQUEST) {
+    if (m.cls == PH_INDICATION && m.method == PH_SEND_METHOD)
+        return ph__on_send(d, p, &m, now);
+    if (m.cls != PH_REQUEST) {
         /* A Binding indication keeps a NAT mapping open and asks for nothing (RFC 8489 6.3.2). */
-        d->stats.unexpected += !(r.m.cls == PH_INDICATION && r.m.method == PH_BINDING);
+        d->stats.unexpected += !(m.cls == PH_INDICATION && m.method == PH_BINDING);
         return PH_DROP;
     }
     if (p->b.cap - p->b.off < PH__REPLY_ROOM)
         return PH_E_NOSPACE;
-    d->stats.requests++;
-    return on_request(&r);
+    struct ph__req r = {.d = d,
+                        .p = p,
+                        .m = m,
+                        .now = now,
+                        .slot = PH__NONE,
+                        .fingerprint = ph_msg_has(&m, PH_IX_FINGERPRINT),
+                        .final = final};
+    int verdict = on_request(&r);
+    d->stats.lookups += verdict == PH_LATER;
+    d->stats.requests += verdict != PH_LATER && verdict != PH_ELSEWHERE; /* those come again */
+    return verdict;
 }
 
-int ph_turnd_input(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
+static inline int input(struct ph_turnd *d, struct ph_pkt *p, bool final, ph_ns now)
 {
     p->head_len = 0;
     p->dont_fragment = false;
@@ -159,7 +173,7 @@ int ph_turnd_input(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
         return PH_E_ARG;
     switch (ph_demux(ph_buf_data(&p->b), p->b.len)) {
     case PH_DEMUX_STUN:
-        return on_message(d, p, now);
+        return on_message(d, p, final, now);
     case PH_DEMUX_CHANNEL:
         return ph__on_channel_data(d, p, now);
     case PH_DEMUX_QUIC: /* 0x50..0x7F: RFC 5766's channel numbers, when they are allowed */
@@ -173,18 +187,34 @@ int ph_turnd_input(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
     return PH_DROP;
 }
 
+int ph_turnd_input(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
+{
+    return input(d, p, false, now);
+}
+
+int ph_turnd_input_final(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
+{
+    return input(d, p, true, now);
+}
+
 void ph_turnd_tick(struct ph_turnd *d, ph_ns now)
 {
     uint32_t slot;
-    while ((slot = ph_heap_pop_due(&d->expiry, now)) != UINT32_MAX)
-        ph__alloc_end(d, slot, PH_END_EXPIRED);
+    while ((slot = ph_heap_pop_due(&d->expiry, now)) != UINT32_MAX) {
+        const struct ph__alloc *a = ph__alloc_at(d, slot);
+        if (now < a->expires_at)
+            ph__mobile_settle(d, slot);
+        else
+            ph__alloc_end(d, slot, ph__bound_reason(d, a, now));
+    }
+    ph__tcp_tick(d, now);
     if (d->c.reserve)
         ph_reserve_tick(d->c.reserve, now);
 }
 
 ph_ns ph_turnd_deadline(const struct ph_turnd *d)
 {
-    ph_ns at = ph_heap_next(&d->expiry);
+    ph_ns at = ph_min_ns(ph_heap_next(&d->expiry), ph_heap_next(&d->conn_expiry));
     return d->c.reserve ? ph_min_ns(at, ph_reserve_deadline(d->c.reserve)) : at;
 }
 
@@ -199,13 +229,13 @@ bool ph_turnd_output(struct ph_turnd *d, struct ph_pkt *out, ph_ns now)
         struct ph__alloc *a = ph__alloc_at(d, slot);
         if (a->state != PH__UP && a->state != PH__FAILED)
             continue; /* ended before its answer was asked for */
-        int verdict = ph__allocate_answer(d, slot, out);
+        int verdict = a->away ? PH_DROP : ph__allocate_answer(d, slot, out);
         if (a->state == PH__FAILED)
             ph__alloc_end(d, slot, PH_END_RELEASED);
         if (verdict == PH_SEND)
             return true;
     }
-    return false;
+    return ph__tcp_output(d, out);
 }
 
 /* Turns the next waiting bit of an allocation into an event.  False: it was only bookkeeping. */
@@ -245,6 +275,8 @@ bool ph_turnd_event(struct ph_turnd *d, struct ph_turnd_ev *ev)
             ph__alloc_free(d, d->ended);
             d->ended = PH__NONE;
         }
+        if (ph__tcp_event(d, ev)) /* the end of connections before that of their allocation */
+            return true;
         uint32_t slot = d->events.head;
         if (slot == PH__NONE)
             return false;
@@ -270,7 +302,14 @@ void ph_turnd_conn_closed(struct ph_turnd *d, uint32_t listener, const struct ph
 {
     (void)now;
     uint32_t slot = client->proto == PH_UDP ? PH__NONE : ph__alloc_find(d, client, listener);
-    if (slot != PH__NONE && ph__alloc_at(d, slot)->state == PH__UP)
+    if (slot == PH__NONE)
+        return;
+    const struct ph__alloc *a = ph__alloc_at(d, slot);
+    if (!ph__alloc_is_at(a, client, listener))
+        ph__mobile_settle(d, slot); /* its client has left it for another one */
+    else if (a->state == PH__OPENING || (a->state == PH__UP && a->mobile))
+        ph__alloc_lose(d, slot); /* what is being opened ends when the shell has answered */
+    else if (a->state == PH__UP)
         ph__alloc_end(d, slot, PH_END_CLOSED);
 }
 

@@ -12,6 +12,17 @@
  *
  * Sockets are numbers.  The shell numbers its listeners 0, 1, ... as in conf.listener; relay sockets are
  * numbered by the core (PH_SOCK_RELAY | slot * 2 | IPv6), so a packet from a peer finds its allocation by index.
+ * A client on a connection (TCP, TLS, DTLS) comes with p->conn, the shell's number of it, and is answered by it.
+ *
+ * TCP relays (RFC 6062): the relay socket listens; connections to and from peers have ids of the core's:
+ *
+ *     Connect request  -> event PEER_CONNECT {sock, id, at} -> ph_turnd_peer_connected(id, err)
+ *     a peer connects  -> ph_turnd_peer_accepted -> id, or refused; the client is told (ConnectionAttempt)
+ *     ConnectionBind   -> PH_SEND the answer, event PEER_SPLICE {id, conn}: bytes flow between the two from now on
+ *     an end of either -> ph_turnd_peer_closed(id)         the core wants it closed -> event PEER_CLOSE {id}
+ *
+ * A packet may also need something from outside: PH_LATER (its user is being looked up, see conf.userdb) and
+ * PH_ELSEWHERE (ph_turnd_elsewhere: its allocation lives on another worker) leave it untouched, to be handed in again.
  *
  * Memory is bounded by the limits in the configuration; nothing is stored for a client that has not
  * authenticated.  Not thread-safe; what workers share (ports, quota, reservations) is atomic.
@@ -26,17 +37,28 @@
 #include "stun/server.h"
 #include "turn/acl.h"
 #include "turn/auth.h"
+#include "turn/bps.h"
 #include "turn/nonce.h"
+#include "turn/oauth.h"
 #include "turn/ports.h"
 #include "turn/quota.h"
 #include "turn/reserve.h"
+#include "turn/ticket.h"
+#include "turn/userdb.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define PH_SOCK_RELAY 0x80000000u
 
-enum { PH_TURND_LISTENERS = 64, PH_TURND_RELAYS = 16 };
+enum {
+    PH_TURND_LISTENERS = 64,
+    PH_TURND_RELAYS = 16,
+    PH_TURND_REALMS = 64,
+    PH_TURND_ALTERNATES = 16,
+    PH_TURND_FORBIDDEN = 16,
+    PH_TURND_OAUTH_KEYS = 32
+};
 
 /* A listening socket. */
 struct ph_turnd_listener {
@@ -55,21 +77,66 @@ struct ph_turnd_relay {
 /* Which family an Allocate without REQUESTED-ADDRESS-FAMILY gets. */
 enum ph_turnd_family { PH_FAMILY_IPV4 /* RFC 8656 */, PH_FAMILY_IPV6, PH_FAMILY_CLIENT };
 
+/* A realm besides the default one: its users, its peers, its limits. */
+struct ph_turnd_realm {
+    const struct ph_auth *auth; /* names the realm */
+    const struct ph_acl *acl;   /* NULL: the default realm's */
+    struct ph_quota *quota;     /* NULL: the default realm's */
+    uint64_t max_bps;           /* of a session, besides live.max_bps; 0: that one alone */
+    const char *origin;         /* clients with this ORIGIN are asked for this realm; NULL: none */
+};
+
+/* What may change while a server runs (ph_turnd_reload).  Pointers are not owned and must outlive the core or the next
+ * reload. */
+struct ph_turnd_live {
+    const struct ph_auth
+        *auth;                /* the default realm; NULL: anybody may allocate (coturn's no-auth) */
+    const struct ph_acl *acl; /* required */
+    struct ph_addr
+        forbidden[PH_TURND_FORBIDDEN]; /* IP and port of what else of ours listens (admin, metrics,
+                                          Redis): never a peer, whatever the policy says, over UDP
+                                          or TCP.  A wildcard IP means each of our own IPs */
+    unsigned n_forbidden;
+    struct ph_turnd_realm realm[PH_TURND_REALMS];
+    unsigned n_realms;
+    const struct ph_oauth_key *oauth; /* n_oauth keys; NULL: no OAuth */
+    unsigned n_oauth;
+    uint64_t
+        max_bps; /* bytes a second of a session and direction; 0: no bound.  A user's own bound goes
+                         before it; else the smaller one of realm and server holds */
+    uint32_t new_peers_burst,
+        new_peers_rate; /* new permissions of an allocation: at once (0: no bound), and a second */
+    struct ph_addr alternate
+        [PH_TURND_ALTERNATES]; /* redirect Allocate requests there (300), in turn: one whose proto is
+                                                      the client's or PH_PROTO_NONE, and whose family is */
+    unsigned n_alternates;
+    bool
+        draining; /* no new allocations: 300 if there is an alternate, else 508; those that stand go on */
+    bool
+        strict_expiry; /* a session ends with its credential (PH_END_CREDENTIAL).  Else a credential is
+                           looked at when an allocation is made; tokens (OAuth) always end theirs */
+};
+
 /* Zero means the default given. */
 struct ph_turnd_conf {
+    uint8_t worker; /* the number of this core among its like: in tickets and connection ids */
     struct ph_turnd_listener listener[PH_TURND_LISTENERS];
     unsigned n_listeners;
     struct ph_turnd_relay relay[PH_TURND_RELAYS];
     unsigned n_relays;
 
-    const struct ph_auth *auth; /* NULL: anybody may allocate (coturn's no-auth) */
+    struct ph_turnd_live live;
     struct ph_nonce_conf nonce;
-    const struct ph_acl *acl;   /* required */
-    struct ph_quota *quota;     /* NULL: no limit */
-    struct ph_reserve *reserve; /* NULL: EVEN-PORT with R = 1 is refused with 508 */
-    struct ph_budget *budget;   /* NULL: no limit on unauthenticated answers */
-    const char *software;       /* SOFTWARE in answers, NULL: none */
-    struct ph_addr alternate;   /* redirect every Allocate (300); PH_AF_NONE: don't */
+    struct ph_userdb
+        *userdb; /* users kept elsewhere, asked after live.auth; NULL: none.  Of this worker */
+    struct ph_bps *bps; /* the server's capacity; NULL: no bound */
+    const char
+        *oauth_server; /* our name in OAuth tokens and THIRD-PARTY-AUTHORIZATION; NULL: no OAuth */
+    struct ph_quota *quota;                /* NULL: no limit */
+    struct ph_reserve *reserve;            /* NULL: EVEN-PORT with R = 1 is refused with 508 */
+    struct ph_budget *budget;              /* NULL: no limit on unauthenticated answers */
+    const char *software;                  /* SOFTWARE in answers, NULL: none */
+    uint8_t ticket_key[PH_TICKET_KEY_LEN]; /* of mobility tickets; shared by the workers */
 
     uint32_t max_allocations;                           /* of this worker, 65536 */
     uint16_t max_permissions;                           /* of an allocation, 128 */
@@ -77,8 +144,11 @@ struct ph_turnd_conf {
     uint32_t default_lifetime_s, max_lifetime_s;        /* 600, 3600 */
     uint32_t permission_lifetime_s, channel_lifetime_s; /* 300, 600 */
     enum ph_turnd_family default_family;
-    bool channels_5766; /* accept channel numbers up to 0x7FFF */
-    bool no_udp_relay;  /* refuse UDP relays with 442 */
+    bool channels_5766;       /* accept channel numbers up to 0x7FFF */
+    bool no_udp_relay;        /* refuse UDP relays with 442 */
+    bool no_tcp_relay;        /* refuse TCP relays (RFC 6062) with 442 */
+    bool mobility;            /* RFC 8016; else 405 */
+    uint16_t max_connections; /* TCP connections to and from peers of an allocation, 32 */
     bool always_fingerprint;
     bool long_reasons; /* reason phrases in 401 and 438 too */
 };
@@ -102,7 +172,18 @@ struct ph_turnd_conf {
     X(to_peer_bytes, "payload bytes relayed to peers")                                             \
     X(to_client_packets, "packets relayed to clients")                                             \
     X(to_client_bytes, "payload bytes relayed to clients")                                         \
-    X(icmp, "ICMP errors told to clients")
+    X(icmp, "ICMP errors told to clients")                                                         \
+    X(over_bps, "packets dropped for a bandwidth bound")                                           \
+    X(over_peers, "permissions refused: too many new peers at once")                               \
+    X(redirected, "Allocate requests sent to another server (300)")                                \
+    X(drained, "Allocate requests refused while draining")                                         \
+    X(quota, "Allocate requests refused for a quota (486)")                                        \
+    X(moved, "allocations that followed their client to a new address (RFC 8016)")                 \
+    X(connects, "TCP connections to peers made")                                                   \
+    X(connect_failed, "TCP connections to peers that could not be made (447)")                     \
+    X(connection_attempts, "TCP connections from peers announced")                                 \
+    X(connection_binds, "TCP connections bound to a client's")                                     \
+    X(lookups, "requests that had to wait for a look-up of their user")
 
 struct ph_turnd_stats {
 #define PH_X(name, text) uint64_t name;
@@ -112,17 +193,25 @@ struct ph_turnd_stats {
 
 /* Why an allocation ended. */
 enum ph_turnd_reason {
-    PH_END_EXPIRED,  /* not refreshed in time */
-    PH_END_RELEASED, /* Refresh with lifetime 0 */
-    PH_END_ADMIN,    /* ph_turnd_end */
-    PH_END_CLOSED    /* its client's connection went away */
+    PH_END_EXPIRED,   /* not refreshed in time */
+    PH_END_RELEASED,  /* Refresh with lifetime 0 */
+    PH_END_ADMIN,     /* ph_turnd_end */
+    PH_END_CLOSED,    /* its client's connection went away */
+    PH_END_REVOKED,   /* its user was revoked */
+    PH_END_CREDENTIAL /* its credential has ended (strict_expiry) */
 };
 
 /* What an allocation is, for logs and lists.  Slices and pointers live until the next call. */
 struct ph_turnd_info {
-    uint32_t id;             /* slot, see events */
-    struct ph_addr client;   /* five-tuple: client and ... */
-    uint32_t listener;       /* ... listener number */
+    uint32_t id;      /* slot, see events */
+    uint64_t session; /* never used twice by this server: worker * 10^15 and a count, 18 digits */
+    struct ph_addr client; /* five-tuple: client (proto: its transport) and ... */
+    uint32_t listener;     /* ... listener number */
+    uint32_t conn;         /* its connection, 0: none */
+    struct ph_slice realm; /* empty with no-auth */
+    bool tcp;              /* a TCP relay */
+    bool mobile;           /* it has a mobility ticket */
+    uint64_t dropped;      /* packets of it that were not relayed: bandwidth, policy, permission */
     struct ph_addr relay[2]; /* as told to the client; PH_AF_NONE when absent; [0] IPv4, [1] IPv6 */
     struct ph_slice user;    /* user name; empty with no-auth */
     ph_ns created_at, expires_at;
@@ -131,16 +220,22 @@ struct ph_turnd_info {
 };
 
 enum ph_turnd_ev_type {
-    PH_TURND_RELAY_OPEN, /* bind a UDP socket to `at`, then call ph_turnd_relay_opened(sock, err) */
+    PH_TURND_RELAY_OPEN,  /* bind a socket to `at` (proto PH_UDP, or PH_TCP: listen), then call
+                            ph_turnd_relay_opened(sock, err) */
     PH_TURND_RELAY_CLOSE, /* close the socket `sock` */
     PH_TURND_ALLOC_UP,    /* info: an allocation was made */
-    PH_TURND_ALLOC_DOWN   /* info, reason: an allocation ended */
+    PH_TURND_ALLOC_DOWN,  /* info, reason: an allocation ended */
+    PH_TURND_PEER_CONNECT, /* connect from relay `sock` to `at`, then call ph_turnd_peer_connected(peer, err) */
+    PH_TURND_PEER_SPLICE, /* tie connection `conn` of a client to peer connection `peer`: no more messages on it */
+    PH_TURND_PEER_CLOSE /* close peer connection `peer` and what is tied to it */
 };
 
 struct ph_turnd_ev {
     enum ph_turnd_ev_type type;
     uint32_t sock;
     struct ph_addr at;
+    uint32_t peer; /* id of a TCP connection to or from a peer */
+    uint32_t conn;
     enum ph_turnd_reason reason;
     struct ph_turnd_info info;
 };
@@ -186,12 +281,71 @@ bool ph_turnd_event(struct ph_turnd *d, struct ph_turnd_ev *ev);
  * event, a bounded number of times; then it answers the client 508. */
 void ph_turnd_relay_opened(struct ph_turnd *d, uint32_t sock, int err, ph_ns now);
 
+/* Which worker the packet of the last PH_ELSEWHERE belongs to, and what for: the allocation is to come here
+ * (ph_turnd_detach there, ph_turnd_attach here: *slot and *serial say which), or with fetch = false the client's
+ * connection is to go there (ConnectionBind).  When that cannot be had, hand the packet in with
+ * ph_turnd_input_final: it is answered with an error. */
+uint8_t ph_turnd_elsewhere(const struct ph_turnd *d, bool *fetch, uint32_t *slot, uint64_t *serial);
+
+/* ph_turnd_input for a packet that has been elsewhere: no PH_LATER and no PH_ELSEWHERE. */
+int ph_turnd_input_final(struct ph_turnd *d, struct ph_pkt *p, ph_ns now);
+
+/* Takes an allocation out of a core to give it to another one: what it is, and the relay sockets it has, by the
+ * numbers of the old core (sock[]: 0 when absent).  No events.  NULL: there is none with this ticket, or it cannot
+ * move now (it is being opened, or has TCP connections). */
+struct ph_turnd_moved;
+struct ph_turnd_moved *ph_turnd_detach(struct ph_turnd *d, uint32_t slot, uint64_t serial,
+                                       uint32_t sock[static 2], ph_ns now);
+/* Puts it into this core; sock[] are the numbers its sockets have from now on.  0, or PH_E_LIMIT or PH_E_NOMEM: it is
+ * still the caller's. */
+int ph_turnd_attach(struct ph_turnd *d, struct ph_turnd_moved *m, uint32_t sock[static 2],
+                    ph_ns now);
+/* Ends one that nobody takes: ports and quota are given back.  Any core of the same server will do. */
+void ph_turnd_moved_free(struct ph_turnd *d, struct ph_turnd_moved *m);
+
+/* Answers PEER_CONNECT: err 0, or -errno (the client gets 447; -ETIMEDOUT, -EHOSTUNREACH and the like too).  After 30 s
+ * without an answer the core gives up by itself: 447 and PEER_CLOSE. */
+void ph_turnd_peer_connected(struct ph_turnd *d, uint32_t peer, int err, ph_ns now);
+
+/* A peer has connected to TCP relay `sock`.  Returns 0 and its id, or a negative error: close it. */
+int ph_turnd_peer_accepted(struct ph_turnd *d, uint32_t sock, const struct ph_addr *from,
+                           uint32_t *peer, ph_ns now);
+
+/* A peer connection, or the client's that is tied to it, is gone. */
+void ph_turnd_peer_closed(struct ph_turnd *d, uint32_t peer, ph_ns now);
+
+/* May n bytes pass a tied connection?  Counts them; returns how many (bandwidth bounds), 0: try again in 10 ms. */
+uint32_t ph_turnd_peer_bytes(struct ph_turnd *d, uint32_t peer, enum ph_bps_way way, uint32_t n,
+                             ph_ns now);
+
+/* Takes other users, policies and limits.  Realms are found again by their names; allocations of one that is gone end
+ * (PH_END_REVOKED).  Permissions and channels that the new policy forbids end at once; a session's credential is looked up again
+ * at its next request.  An incomplete configuration changes nothing. */
+void ph_turnd_reload(struct ph_turnd *d, const struct ph_turnd_live *live, ph_ns now);
+
+/* Ends every allocation of a user: the whole name, or the id part of REST names; in one realm, or with realm.n = 0 in all.
+ * Who is still in the configuration or the database may come again.  Returns how many. */
+unsigned ph_turnd_revoke(struct ph_turnd *d, struct ph_slice realm, struct ph_slice user,
+                         ph_ns now);
+
+/* The peers an allocation has had: addresses of permissions (port 0) and channels, at most max.  Returns how many.  To be
+ * called for an allocation that is up, or while its ALLOC_DOWN event is being handled. */
+unsigned ph_turnd_peers(const struct ph_turnd *d, uint32_t id, struct ph_addr *v, unsigned max);
+
 /* Ends an allocation; false when there is none with this id. */
 bool ph_turnd_end(struct ph_turnd *d, uint32_t id, ph_ns now);
 
-/* A client's connection (listener number and client address) is gone; no effect on UDP clients. */
+/* A client's connection (listener number and client address) is gone; no effect on UDP clients.  Its allocation ends,
+ * unless it has a mobility ticket: then it waits for its client until it expires. */
 void ph_turnd_conn_closed(struct ph_turnd *d, uint32_t listener, const struct ph_addr *client,
                           ph_ns now);
+
+/* Whether a connection carries an allocation, so that it must not be closed for being idle. */
+bool ph_turnd_conn_needed(const struct ph_turnd *d, uint32_t listener,
+                          const struct ph_addr *client);
+
+/* The connection that an allocation has left with the last packet (RFC 8016), 0: none has.  It carries none now. */
+uint32_t ph_turnd_left(struct ph_turnd *d);
 
 /* Steps through the allocations: *id starts at 0 and is moved past the one returned.  False at the end. */
 bool ph_turnd_list(const struct ph_turnd *d, uint32_t *id, struct ph_turnd_info *out);

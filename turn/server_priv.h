@@ -11,6 +11,12 @@
  *   perm.c      permissions and channels of one allocation
  *   peer.c      the peer policy, own addresses, hairpin between own relays
  *   data.c      the data path: ChannelData, Send, packets from peers, ICMP
+ *   tcp.c       TCP relays (RFC 6062): Connect, ConnectionBind, ConnectionAttempt
+ *   conns.c     the table of TCP connections to and from peers
+ *   mobility.c  clients that move (RFC 8016), allocations that move between workers
+ *   realm.c     which realm a request is in, and what holds there
+ *   bound.c     bandwidth, new peers, the end of a credential
+ *   live.c      other users, policies and limits while running; revoking
  */
 #ifndef PH_TURN_SERVER_PRIV_H
 #define PH_TURN_SERVER_PRIV_H
@@ -32,10 +38,16 @@ enum {
 /* A user name with its key, as long as allocations refer to it. */
 struct ph__user {
     uint32_t refs;
-    uint32_t slot; /* in the core's table */
+    uint8_t realm;            /* as in ph__req */
+    uint32_t max_allocations; /* of his own, 0: none */
+    uint64_t max_bps;         /* of his own, 0: none */
+    int64_t expires_s;        /* unix time his credential ends; INT64_MAX: never */
+    bool oauth;               /* the key came in a token: it cannot be looked up again */
+    uint32_t slot;            /* in the core's table */
     uint64_t hash;
     struct ph_key key;
     uint16_t n;           /* bytes of name */
+    uint16_t realm_n;     /* bytes of the realm's name, behind it */
     uint16_t id_at, id_n; /* the part of the name that quotas count */
     uint8_t name[];
 };
@@ -82,9 +94,39 @@ enum {
     PH__EV_DOWN = 32
 };
 
+/* What only some allocations need; made when they do. */
+struct ph__tcp;    /* conns.c: its TCP connections */
+struct ph__mobile; /* mobility.c: its tickets */
+
+/* Bandwidth and new peers (bound.c). */
+struct ph__bound {
+    struct ph_bps_session bps;
+    uint64_t max_bps;   /* 0: no bound of its own */
+    ph_ns peers_at;     /* when new_peers was counted */
+    uint64_t new_peers; /* thousandths of a new peer that it may still have */
+};
+
+/* The tickets of an allocation, and the five-tuple it had before its client moved (mobility.c). */
+struct ph__mobile {
+    uint64_t serial;       /* of the last ticket given out */
+    uint64_t before;       /* of the one before it, whose answer may have been lost; 0: none */
+    struct ph_addr client; /* the former five-tuple, good for sending for a while */
+    uint32_t listener;
+    ph_ns until;   /* ... so long; 0: there is none */
+    uint64_t sent; /* packets to peers by then: more of them have come by the new one */
+};
+
 struct ph__alloc {
     struct ph_addr client;
     uint32_t listener;
+    uint32_t conn;    /* 0: none, or lost (mobility) */
+    uint64_t session; /* id for logs: worker * 10^15 + count */
+    uint64_t dropped;
+    struct ph__bound *bound; /* NULL: none */
+    struct ph__tcp *tcp;     /* NULL: a UDP relay */
+    struct ph__mobile *mobile;
+    uint32_t auth_epoch;   /* when its key was looked up: see ph_turnd.auth_epoch */
+    uint8_t realm;         /* as in ph__req */
     struct ph__leg leg[2]; /* [0] IPv4, [1] IPv6 */
     struct ph__user *user; /* NULL with no-auth */
     ph_ns created_at, expires_at;
@@ -108,6 +150,49 @@ struct ph__alloc {
     bool both;        /* it asked for both families */
     bool counted;     /* in the quota */
     bool was_up;      /* its end is worth an event */
+    bool away;        /* its client's connection is lost: no five-tuple leads here */
+    bool reachable;   /* UP and not away: its client can be sent to */
+};
+
+enum ph__conn_state {
+    PH__CONN_FREE,
+    PH__CONN_CONNECTING,
+    PH__CONN_WAITING, /* for ConnectionBind */
+    PH__CONN_BOUND,
+    PH__CONN_GONE /* only what is to be told of it is left */
+};
+
+/* Bits of ph__conn.events. */
+enum { PH__CONN_EV_CONNECT = 1, PH__CONN_EV_SPLICE = 2, PH__CONN_EV_CLOSE = 4 };
+
+/* What the client is to be told of a connection. */
+enum ph__telling { PH__TELL_NOTHING, PH__TELL_ANSWER, PH__TELL_ATTEMPT };
+
+/* A TCP connection to or from a peer. */
+struct ph__conn {
+    struct ph_addr peer; /* as the client knows it */
+    uint32_t alloc;      /* its allocation, PH__NONE: that has ended */
+    uint32_t next;       /* of the allocation's, or in the free list */
+    uint32_t event_next, output_next;
+    uint32_t client; /* the client's connection that it is bound to */
+    uint16_t code;   /* of the answer to Connect, 0: success */
+    uint8_t txid[PH_TXID_LEN];
+    uint8_t state;      /* enum ph__conn_state */
+    uint8_t events;     /* PH__CONN_EV_... waiting */
+    uint8_t telling;    /* enum ph__telling */
+    uint8_t generation; /* 1..255 */
+    bool queued_event, queued_output;
+    bool sha256, fingerprint; /* as in the Connect */
+};
+
+enum { PH__PEERS_KEPT = 16 /* different peers remembered for ph_turnd_peers */ };
+
+/* The TCP side of an allocation. */
+struct ph__tcp {
+    uint32_t first; /* its connections, through ph__conn.next */
+    uint32_t n;
+    struct ph_addr peer[PH__PEERS_KEPT];
+    unsigned peers;
 };
 
 /* An allocation that was released, so that the retransmission of its last Refresh gets the same answer. */
@@ -126,6 +211,17 @@ struct ph__list {
 struct ph_turnd {
     struct ph_turnd_conf c;
     struct ph_env env;
+    uint32_t auth_epoch; /* counts reloads: a key of an older one is looked up again */
+    unsigned auth_nth[PH_TURND_REALMS + 1]; /* which key was right last time (ph_auth_find) */
+    uint64_t sessions;                      /* counts allocations, for their session ids */
+    uint32_t alternate_at;                  /* next alternate server to name */
+    struct {
+        uint8_t worker;
+        bool fetch;
+        uint32_t slot;
+        uint64_t serial;
+    } elsewhere;   /* of the last PH_ELSEWHERE */
+    uint32_t left; /* connection that an allocation has moved away from, see ph_turnd_left */
     struct ph_turnd_stats stats;
 
     struct ph__alloc **chunk;
@@ -134,6 +230,14 @@ struct ph_turnd {
     struct ph_heap expiry;
     struct ph_hash_key hash_key;
     uint32_t memo; /* slot of the last client packet */
+
+    struct ph_map by_serial; /* of mobility tickets, the last two of each allocation */
+    uint32_t moving;         /* allocations with a former five-tuple */
+
+    struct ph__conn *conn; /* TCP connections to and from peers */
+    uint32_t conns, conn_free;
+    struct ph__list conn_events, conn_output;
+    struct ph_heap conn_expiry;
 
     struct ph_map by_user;
     struct ph__user **user;
@@ -164,20 +268,43 @@ struct ph__req {
     struct ph_pkt *p;
     struct ph_msg m;
     ph_ns now;
-    uint32_t slot;        /* allocation of the five-tuple, or PH__NONE */
-    struct ph__alloc *a;  /* the same, or NULL */
-    struct ph_key key;    /* of the authenticated user; n = 0: answer unsigned */
-    bool sha256;          /* answer with MESSAGE-INTEGRITY-SHA256 */
-    bool fingerprint;     /* the request had one */
-    struct ph_slice name; /* user name */
-    struct ph_slice id;   /* part of it that quotas count */
+    uint32_t slot;            /* allocation of the five-tuple, or PH__NONE */
+    struct ph__alloc *a;      /* the same, or NULL */
+    struct ph_key key;        /* of the authenticated user; n = 0: answer unsigned */
+    bool sha256;              /* answer with MESSAGE-INTEGRITY-SHA256 */
+    bool fingerprint;         /* the request had one */
+    bool final;               /* no PH_LATER, no PH_ELSEWHERE */
+    struct ph_slice name;     /* user name */
+    struct ph_slice id;       /* part of it that quotas count */
+    uint8_t realm;            /* 0: the default one; else 1 + index in live.realm */
+    uint32_t max_allocations; /* these four as in ph__user */
+    uint64_t max_bps;
+    int64_t expires_s;
+    bool oauth;
 };
 
 /* --- alloc.c ------------------------------------------------------------------------------------- */
 struct ph__alloc *ph__alloc_at(const struct ph_turnd *d, uint32_t slot);
+/* The slot of a five-tuple, or PH__NONE.  One that its client has just moved away from counts too (RFC 8016), until the
+ * client has sent from the new one. */
 uint32_t ph__alloc_find(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener);
+/* True if this is the five-tuple of an allocation now, not a former one. */
+bool ph__alloc_is_at(const struct ph__alloc *a, const struct ph_addr *client, uint32_t listener);
+/* Lets a five-tuple lead to a slot (0 or PH_E_NOMEM), and no more. */
+int ph__tuple_add(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
+                  uint32_t slot);
+void ph__tuple_del(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
+                   uint32_t slot);
 uint32_t ph__alloc_new(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
                        ph_ns now);
+/* A slot for an allocation that comes from another core, found by no five-tuple.  PH_E_LIMIT or PH_E_NOMEM: none. */
+int ph__alloc_adopt(struct ph_turnd *d, const struct ph__alloc *from, uint32_t *slot);
+/* Takes a slot out of everything that finds it. */
+void ph__alloc_unlink(struct ph_turnd *d, uint32_t slot);
+/* Gives an unlinked slot back, leaving alone what it refers to. */
+void ph__alloc_forget(struct ph_turnd *d, uint32_t slot);
+/* Its client's connection is gone and it waits for the client to come back. */
+void ph__alloc_lose(struct ph_turnd *d, uint32_t slot);
 /* Takes a slot out of the index and gives back ports and quota; its memory stays for events. */
 void ph__alloc_end(struct ph_turnd *d, uint32_t slot, enum ph_turnd_reason reason);
 /* Gives the slot back. */
@@ -193,12 +320,17 @@ bool ph__tomb_find(const struct ph_turnd *d, const struct ph__req *r);
 void ph__alloc_fini(struct ph_turnd *d);
 
 /* --- user.c -------------------------------------------------------------------------------------- */
-/* The record of a name and key, with one more reference; NULL when out of memory. */
-struct ph__user *ph__user_get(struct ph_turnd *d, struct ph_slice name, struct ph_slice id,
-                              const struct ph_key *key);
+/* The record of r's realm, name and key, with r's limits and one more reference; NULL when out of memory. */
+struct ph__user *ph__user_get(struct ph_turnd *d, const struct ph__req *r);
 void ph__user_put(struct ph_turnd *d, struct ph__user *u);
 struct ph_slice ph__user_name(const struct ph__user *u);
-struct ph_slice ph__user_id(const struct ph__user *u);
+struct ph_slice ph__user_realm(const struct ph__user *u); /* also after it has gone */
+struct ph_slice ph__user_id(const struct ph__user *u);    /* who quotas count */
+/* The same for the key of a token: what both lengths of it begin with (authn.c). */
+static inline struct ph_slice ph__key_id(const struct ph_key *k)
+{
+    return (struct ph_slice){k->b, k->n < PH_MD5_LEN ? k->n : PH_MD5_LEN};
+}
 
 /* --- authn.c ------------------------------------------------------------------------------------- */
 /* PH_CONSUMED: authenticated, r->key, name and id are set.  Else the verdict: the answer (401, 400, 438, 441)
@@ -226,6 +358,8 @@ int ph__reply_seal(const struct ph_turnd *d, struct ph_msgw *w, const struct ph_
 /* --- allocate.c, request.c ------------------------------------------------------------------------ */
 int ph__on_allocate(struct ph__req *r);
 int ph__on_refresh(struct ph__req *r);
+/* May this peer be talked to?  0 or the STUN error code. */
+uint16_t ph__peer_code(const struct ph__req *r, const struct ph_addr *peer);
 int ph__on_create_permission(struct ph__req *r);
 int ph__on_channel_bind(struct ph__req *r);
 /* Builds the answer of an allocation that is UP or FAILED. */
@@ -246,14 +380,108 @@ int ph__chan_set(struct ph_turnd *d, struct ph__alloc *a, uint16_t number,
                  const struct ph_addr *peer, ph_ns now);
 
 /* --- peer.c -------------------------------------------------------------------------------------- */
-/* May a permission for this peer be given?  0, or PH_E_FORBIDDEN; fills own and live_only of perm. */
-int ph__peer_check(const struct ph_turnd *d, const struct ph_addr *peer, struct ph__perm *perm);
+/* May a permission for this peer be given in a realm?  0, or PH_E_FORBIDDEN; fills own (its ports are checked packet by
+ * packet: an own address, or the policy speaks of ports) and live_only of perm. */
+int ph__peer_check(const struct ph_turnd *d, uint8_t realm, const struct ph_addr *peer,
+                   struct ph__perm *perm);
 /* May this very packet go, given its permission is marked own? */
-bool ph__peer_port_ok(const struct ph_turnd *d, const struct ph__perm *perm,
+bool ph__peer_port_ok(const struct ph_turnd *d, uint8_t realm, const struct ph__perm *perm,
                       const struct ph_addr *peer);
+/* Is its IP one that our relays have? */
+bool ph__peer_is_relay(const struct ph_turnd *d, const struct ph_addr *peer);
 /* Between own relays behind an external address: public to bound, and back. */
 void ph__peer_to_local(const struct ph_turnd *d, struct ph_addr *peer);
 void ph__peer_to_public(const struct ph_turnd *d, struct ph_addr *peer);
+
+/* --- conns.c ------------------------------------------------------------------------------------- */
+/* The id of a connection, and its slot, or PH__NONE. */
+uint32_t ph__conn_id(const struct ph_turnd *d, uint32_t slot);
+uint32_t ph__conn_slot(const struct ph_turnd *d, uint32_t id);
+/* A new connection of an allocation.  0, PH_E_LIMIT or PH_E_NOMEM. */
+int ph__conn_add(struct ph_turnd *d, uint32_t alloc, const struct ph_addr *peer,
+                 enum ph__conn_state state, ph_ns until, uint32_t *slot);
+/* The slot of the one with this peer, or PH__NONE. */
+uint32_t ph__conn_find(const struct ph_turnd *d, const struct ph__alloc *a,
+                       const struct ph_addr *peer);
+void ph__conn_event(struct ph_turnd *d, uint32_t slot, uint8_t bit);
+void ph__conn_tell(struct ph_turnd *d, uint32_t slot, enum ph__telling what);
+/* Ends a connection; with `ask` the shell is asked to close it. */
+void ph__conn_end(struct ph_turnd *d, uint32_t slot, bool ask);
+/* Frees the slot of a connection that is gone, once all is told. */
+void ph__conn_settle(struct ph_turnd *d, uint32_t slot);
+/* Makes a fresh allocation a TCP relay.  0 or PH_E_NOMEM. */
+int ph__tcp_init(struct ph__alloc *a);
+/* Asks for all its connections to be closed and forgets them. */
+void ph__tcp_end(struct ph_turnd *d, uint32_t slot);
+/* Asks for those to peers that the policy forbids (any more) to be closed. */
+void ph__tcp_sweep(struct ph_turnd *d, uint32_t slot);
+void ph__tcp_free(struct ph__alloc *a);
+bool ph__tcp_busy(const struct ph__alloc *a);
+/* The peers it has had connections with, at most max.  Returns how many. */
+unsigned ph__tcp_peers(const struct ph__alloc *a, struct ph_addr *v, unsigned max);
+/* Remembers one. */
+void ph__tcp_keep_peer(struct ph__tcp *t, const struct ph_addr *peer);
+void ph__tcp_fini(struct ph_turnd *d);
+
+/* --- tcp.c --------------------------------------------------------------------------------------- */
+int ph__on_connect(struct ph__req *r);
+int ph__on_connection_bind(struct ph__req *r);
+/* The part of TCP relays in the core's verbs. */
+void ph__tcp_tick(struct ph_turnd *d, ph_ns now);
+bool ph__tcp_output(struct ph_turnd *d, struct ph_pkt *out);
+bool ph__tcp_event(struct ph_turnd *d, struct ph_turnd_ev *ev);
+
+/* --- mobility.c ---------------------------------------------------------------------------------- */
+/* Gives a fresh allocation its first ticket.  0 or PH_E_NOMEM. */
+int ph__mobile_init(struct ph_turnd *d, uint32_t slot);
+/* Writes the ticket of an allocation that has one into an answer. */
+void ph__mobile_put(const struct ph_turnd *d, uint32_t slot, struct ph_msgw *w);
+/* A Refresh with a ticket: finds its allocation and, unless it is being released, moves it to where the request came
+ * from.  PH_CONSUMED: r->slot and r->a are set, go on; else the verdict. */
+int ph__mobile_refresh(struct ph__req *r);
+/* The client has sent a request: if by its new five-tuple, the former one is no longer good. */
+void ph__mobile_heard(const struct ph__req *r);
+/* Ends the former five-tuple, if there is one. */
+void ph__mobile_settle(struct ph_turnd *d, uint32_t slot);
+/* Takes tickets and former five-tuple of a slot out of what finds them. */
+void ph__mobile_unlink(struct ph_turnd *d, uint32_t slot);
+void ph__mobile_free(struct ph__alloc *a);
+
+/* --- realm.c ------------------------------------------------------------------------------------- */
+/* What holds in a realm. */
+const struct ph_auth *ph__realm_auth(const struct ph_turnd *d, uint8_t realm);
+const struct ph_acl *ph__realm_acl(const struct ph_turnd *d, uint8_t realm);
+struct ph_quota *ph__realm_quota(const struct ph_turnd *d, uint8_t realm);
+/* The smaller of the realm's and the server's bound on a session, 0: none. */
+uint64_t ph__realm_max_bps(const struct ph_turnd *d, uint8_t realm);
+/* The realm a challenge names: by ORIGIN, else the default one. */
+uint8_t ph__realm_of_origin(const struct ph_turnd *d, const struct ph_msg *m);
+/* The realm a request names by REALM.  0 and *realm, or PH_E_MISSING: none of ours. */
+int ph__realm_named(const struct ph_turnd *d, struct ph_slice name, uint8_t *realm);
+
+/* --- live.c -------------------------------------------------------------------------------------- */
+/* PH_FEATURE_... that may be offered to every client. */
+unsigned ph__features(const struct ph_turnd_conf *c);
+/* True if nothing is missing and no number is beyond its array. */
+bool ph__live_is_complete(const struct ph_turnd_live *live);
+/* Holds an allocation to the configuration of now: peers, bounds, expiry. */
+void ph__live_take_over(struct ph_turnd *d, uint32_t slot, ph_ns now);
+
+/* --- bound.c ------------------------------------------------------------------------------------- */
+/* Gives a fresh allocation the bounds of its user, realm and server.  0 or PH_E_NOMEM. */
+int ph__bound_init(struct ph_turnd *d, struct ph__alloc *a, ph_ns now);
+void ph__bound_free(struct ph__alloc *a);
+/* May n bytes pass?  Counts the drop if not.  Only called when a->bound is not NULL. */
+bool ph__bound_packet(struct ph_turnd *d, struct ph__alloc *a, enum ph_bps_way way, uint32_t n,
+                      ph_ns now);
+/* May it have n more peers? */
+bool ph__bound_peers(struct ph_turnd *d, struct ph__alloc *a, unsigned n, ph_ns now);
+/* `at`, or the earlier end of its user's credential, which counts for OAuth tokens always and else with
+ * strict_expiry. */
+ph_ns ph__bound_expiry(const struct ph_turnd *d, const struct ph__user *u, ph_ns at, ph_ns now);
+/* Why an allocation that is due ends: PH_END_EXPIRED, or PH_END_CREDENTIAL. */
+enum ph_turnd_reason ph__bound_reason(const struct ph_turnd *d, const struct ph__alloc *a,
+                                      ph_ns now);
 
 /* --- data.c -------------------------------------------------------------------------------------- */
 int ph__on_channel_data(struct ph_turnd *d, struct ph_pkt *p, ph_ns now);

@@ -5,6 +5,7 @@
 
 #include "stun/base/bytes.h"
 #include "stun/base/error.h"
+#include "stun/codec/base64.h"
 #include "stun/codec/integrity.h"
 #include "stun/codec/priv.h"
 
@@ -31,29 +32,16 @@ void ph_nonce_cookie_write(char dst[static PH_NONCE_COOKIE_LEN], unsigned featur
     memcpy(dst + COOKIE_TEXT, four, 4);
 }
 
-/* The value of a base64 character, or -1. */
-static int sextet(uint8_t c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 bool ph_nonce_cookie_read(struct ph_slice nonce, unsigned *features)
 {
-    uint32_t bits = 0;
+    uint8_t raw[3];
     if (nonce.n < PH_NONCE_COOKIE_LEN || memcmp(nonce.p, COOKIE, COOKIE_TEXT) != 0)
         return false;
-    for (unsigned i = COOKIE_TEXT; i < PH_NONCE_COOKIE_LEN; i++) {
-        int v = sextet(nonce.p[i]);
-        if (v < 0)
-            return false;
-        bits = bits << 6 | (uint32_t)v;
-    }
+    if (ph_base64_read(
+            raw, sizeof raw,
+            (struct ph_slice){nonce.p + COOKIE_TEXT, PH_NONCE_COOKIE_LEN - COOKIE_TEXT}) != 3)
+        return false;
+    uint32_t bits = (uint32_t)raw[0] << 16 | (uint32_t)raw[1] << 8 | raw[2];
     *features =
         (bits | mirrored(bits)) & (PH_FEATURE_PASSWORD_ALGORITHMS | PH_FEATURE_USERNAME_ANONYMITY);
     return true;

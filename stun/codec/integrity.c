@@ -212,22 +212,3 @@ int ph_msg_check_integrity_sha256(const struct ph_msg *m, struct ph_slice key)
 {
     return check(m, PH_IX_MESSAGE_INTEGRITY_SHA256, &SHA256, key);
 }
-
-size_t ph_base64(char *dst, size_t cap, const uint8_t *p, size_t n)
-{
-    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t len = 0;
-    assert(cap >= 4 * ((n + 2) / 3) + 1);
-    (void)cap;
-    for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)p[i] << 16;
-        v |= i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0;
-        v |= i + 2 < n ? p[i + 2] : 0;
-        dst[len++] = DIGITS[v >> 18];
-        dst[len++] = DIGITS[v >> 12 & 63];
-        dst[len++] = i + 1 < n ? DIGITS[v >> 6 & 63] : '=';
-        dst[len++] = i + 2 < n ? DIGITS[v & 63] : '=';
-    }
-    dst[len] = '\0';
-    return len;
-}

@@ -1,5 +1,5 @@
 /*
- * Integrity and keys: the only file of the pure libraries that knows OpenSSL.
+ * Integrity and keys: with aead.c the only file of the pure libraries that knows OpenSSL.
  *
  * HMAC is built here on EVP digests that are fetched once per process, since a fetch per message
  * costs more than the hash.  All compares of secrets are constant-time.  Everything may be called
@@ -67,9 +67,5 @@ int ph_msg_check_integrity(const struct ph_msg *m, struct ph_slice key);
 /* Checks MESSAGE-INTEGRITY-SHA256, truncated to no less than 16 bytes (RFC 8489 14.6).  Returns 0,
  * PH_E_MISSING or PH_E_AUTH. */
 int ph_msg_check_integrity_sha256(const struct ph_msg *m, struct ph_slice key);
-
-/* Standard base64 with padding (REST passwords; RFC 4648 4).  cap must be at least 4 * ((n + 2) /
- * 3) + 1. Returns the length, without the terminator it writes. */
-size_t ph_base64(char *dst, size_t cap, const uint8_t *p, size_t n);
 
 #endif

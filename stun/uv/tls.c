@@ -123,8 +123,7 @@ static bool make_cookie(const SSL *ssl, int64_t epoch, unsigned char out[static 
         return false;
     memcpy(text, &s->client, sizeof s->client);
     memcpy(text + sizeof s->client, &epoch, sizeof epoch);
-    return HMAC(EVP_sha256(), cookie_key, sizeof cookie_key, text, sizeof text, out,
-                &n) != NULL;
+    return HMAC(EVP_sha256(), cookie_key, sizeof cookie_key, text, sizeof text, out, &n) != NULL;
 }
 
 static int on_cookie_wanted(SSL *ssl, unsigned char *cookie, unsigned *n)

@@ -11,7 +11,6 @@
 
 #include <stdatomic.h>
 
-
 /* A certificate as it is in its files. */
 struct ph__tls_chain {
     X509 *leaf;

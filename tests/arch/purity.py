@@ -32,8 +32,9 @@ ALLOWED = re.compile(r"""^(
   | _*(asan|ubsan|tsan|sanitizer|sancov|gcov|llvm)_\w+ | __start___\w+ | __stop___\w+
 )$""", re.VERBOSE)
 
-# Digests and HMAC, which only the codec computes.
+# Digests, HMAC and AES-GCM, which only the codec computes.
 CRYPTO = re.compile(r"^(EVP_(MD|MAC|DigestInit|DigestUpdate|DigestFinal|Digest|Q_|md5|sha)\w*"
+                    r"|EVP_(CIPHER_CTX_(new|free|ctrl)|Cipher(Init|Update|Final)(_ex)?|aes_\d+_gcm)"
                     r"|OSSL_PARAM_\w+|HMAC\w*|CRYPTO_memcmp|OPENSSL_cleanse)$")
 CRYPTO_LIBRARY = "libph_codec.a"
 

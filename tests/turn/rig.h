@@ -1,14 +1,17 @@
 /*
  * A server core on a virtual clock, and a hand that plays its clients, peers and shell.
  *
- * The rig answers RELAY_OPEN events at once (unless told not to), and keeps what came out last.  Requests are
- * built with the codec: begin, add attributes, then send signed or bare.
+ * The rig answers RELAY_OPEN and PEER_CONNECT events at once (unless told not to), and keeps what came out last.
+ * Requests are built with the codec: begin, add attributes, then send signed or bare.  A client's transport says by
+ * which listener it comes; the number of its connection is its port.  A second core (another worker) can be had
+ * beside the first: rig_other.
  */
 #ifndef PH_TESTS_TURN_RIG_H
 #define PH_TESTS_TURN_RIG_H
 
 #include "stun/base/error.h"
 #include "stun/codec/algs.h"
+#include "stun/codec/base64.h"
 #include "stun/codec/msgw.h"
 #include "turn/chandata.h"
 #include "turn/server.h"
@@ -43,6 +46,15 @@ struct rig {
     struct ph_addr opened_at; /* of the last RELAY_OPEN */
     uint32_t opened_sock[2];  /* of the last one per family */
 
+    int connect_err;    /* what connecting to a peer answers */
+    bool hold_connects; /* leave PEER_CONNECT unanswered */
+    unsigned connects, splices, peer_closes, outputs;
+    struct ph_turnd_ev connect, splice, peer_close; /* the last of each */
+    struct ph_turnd_info down; /* of the last ALLOC_DOWN; its slices are gone */
+
+    struct ph_turnd *core[2]; /* see rig_other; d is one of them */
+    uint8_t ticket[PH_TICKET_LEN];
+
     uint8_t buf[PH_HEADROOM + RIG_ROOM];
     struct ph_pkt pkt; /* the packet under way, and what came out */
     int verdict;
@@ -51,9 +63,11 @@ struct rig {
 
     char nonce[128];
     size_t nonce_n;
-    const char *user, *pass;
+    const char *user, *pass, *realm; /* realm NULL: rig_realm */
+    char rest_pass[64];
     bool sha256;
     struct ph_key key;
+    bool own_key; /* sign with key as it stands */
 
     uint8_t req[4096]; /* a request being built */
     struct ph_msgw w;
@@ -80,7 +94,16 @@ static inline struct ph_addr rig_addr(const char *text)
     return a;
 }
 
-/* Fills in a configuration with one IPv4 and one IPv6 listener and relay, a user and the defaults. */
+/* The same on a connection. */
+static inline struct ph_addr rig_addr_on(const char *text, uint8_t proto)
+{
+    struct ph_addr a = rig_addr(text);
+    a.proto = proto;
+    return a;
+}
+
+/* Fills in a configuration with one IPv4 and one IPv6 listener and relay, IPv4 listeners for TCP, TLS and DTLS, a user
+ * and the defaults. */
 static inline struct rig *rig_new(void)
 {
     struct rig *r = calloc(1, sizeof *r);
@@ -98,15 +121,19 @@ static inline struct rig *rig_new(void)
     r->reserve = ph_reserve_new();
     r->c = (struct ph_turnd_conf){
         .listener = {{.at = rig_addr("198.51.100.1:3478"), .stun = &r->stun},
-                     {.at = rig_addr("[2001:db8::1]:3478"), .stun = &r->stun}},
-        .n_listeners = 2,
+                     {.at = rig_addr("[2001:db8::1]:3478"), .stun = &r->stun},
+                     {.at = rig_addr_on("198.51.100.1:3478", PH_TCP), .stun = &r->stun},
+                     {.at = rig_addr_on("198.51.100.1:5349", PH_TLS), .stun = &r->stun},
+                     {.at = rig_addr_on("198.51.100.1:5349", PH_DTLS), .stun = &r->stun}},
+        .n_listeners = 5,
         .relay = {{.at = rig_addr("198.51.100.1"), .ports = r->ports[0]},
                   {.at = rig_addr("2001:db8::1"), .ports = r->ports[1]}},
         .n_relays = 2,
-        .acl = r->acl,
-        .auth = r->auth,
+        .live.acl = r->acl,
+        .live.auth = r->auth,
         .reserve = r->reserve,
         .nonce = {.key = "0123456789abcdef0123456789abcde", .ttl_s = 600},
+        .ticket_key = "0123456789ABCDEF0123456789ABCDE",
     };
     struct ph_stund_conf sc = {.at = {r->c.listener[0].at}};
     ph_stund_init(&r->stun, &sc);
@@ -120,7 +147,24 @@ static inline void rig_start(struct rig *r)
     r->c.budget = r->budget;
     r->d = ph_turnd_new(&r->c, &r->env, r->now);
     cr_assert_not_null(r->d);
+    r->core[0] = r->d;
     ph_turnd_wall_clock(r->d, 1800000000, r->now);
+}
+
+/* Goes on with the core of another worker, made when it is first asked for. */
+static inline void rig_other(struct rig *r)
+{
+    unsigned i = r->d == r->core[0];
+    if (!r->core[i]) {
+        struct ph_turnd_conf c = r->c;
+        c.worker = 1;
+        c.quota = r->quota;
+        c.budget = r->budget;
+        r->core[i] = ph_turnd_new(&c, &r->env, r->now);
+        cr_assert_not_null(r->core[i]);
+        ph_turnd_wall_clock(r->core[i], 1800000000, r->now);
+    }
+    r->d = r->core[i];
 }
 
 static inline struct rig *rig_default(void)
@@ -132,7 +176,8 @@ static inline struct rig *rig_default(void)
 
 static inline void rig_free(struct rig *r)
 {
-    ph_turnd_free(r->d);
+    ph_turnd_free(r->core[0]);
+    ph_turnd_free(r->core[1]);
     for (int i = 0; i < 4; i++)
         ph_ports_free(r->ports[i]);
     ph_acl_free(r->acl);
@@ -167,6 +212,21 @@ static inline void rig_events(struct rig *r)
         case PH_TURND_ALLOC_DOWN:
             r->downs++;
             r->reason = ev.reason;
+            r->down = ev.info;
+            break;
+        case PH_TURND_PEER_CONNECT:
+            r->connects++;
+            r->connect = ev;
+            if (!r->hold_connects)
+                ph_turnd_peer_connected(r->d, ev.peer, r->connect_err, r->now);
+            break;
+        case PH_TURND_PEER_SPLICE:
+            r->splices++;
+            r->splice = ev;
+            break;
+        case PH_TURND_PEER_CLOSE:
+            r->peer_closes++;
+            r->peer_close = ev;
             break;
         }
     }
@@ -177,7 +237,7 @@ static inline void rig_drain(struct rig *r)
 {
     for (int i = 0; i < 4; i++) {
         r->pkt.b.off = PH_HEADROOM;
-        while (ph_turnd_output(r->d, &r->pkt, r->now))
+        for (; ph_turnd_output(r->d, &r->pkt, r->now); r->outputs++)
             r->verdict = PH_SEND;
         rig_events(r);
     }
@@ -189,13 +249,30 @@ static inline void rig_result(struct rig *r)
     r->has_out = r->verdict == PH_SEND && ph_msg_parse(&r->out, p, r->pkt.b.len) == 0;
 }
 
+/* The connection of a client: its port, 0 for UDP. */
+static inline uint32_t rig_conn(const struct ph_addr *client)
+{
+    return client->proto == PH_UDP ? 0 : client->port;
+}
+
+/* Takes what waits in the core, after something other than a packet.  False: nothing was to be sent. */
+static inline bool rig_take(struct rig *r)
+{
+    r->verdict = PH_CONSUMED;
+    rig_drain(r);
+    rig_result(r);
+    return r->verdict == PH_SEND;
+}
+
 /* Hands a datagram to the core and takes what comes of it. */
 static inline int rig_input(struct rig *r, uint32_t sock, const struct ph_addr *src, const void *p,
                             size_t n)
 {
     memcpy(r->buf + PH_HEADROOM, p, n);
-    r->pkt = (struct ph_pkt){
-        .b = {r->buf, sizeof r->buf, PH_HEADROOM, (uint32_t)n}, .src = *src, .sock = sock};
+    r->pkt = (struct ph_pkt){.b = {r->buf, sizeof r->buf, PH_HEADROOM, (uint32_t)n},
+                             .src = *src,
+                             .sock = sock,
+                             .conn = sock & PH_SOCK_RELAY ? 0 : rig_conn(src)};
     r->verdict = ph_turnd_input(r->d, &r->pkt, r->now);
     if (r->verdict == PH_CONSUMED)
         rig_drain(r);
@@ -218,7 +295,16 @@ static inline struct ph_msgw *rig_begin(struct rig *r, uint16_t method)
 
 static inline uint32_t rig_listener(const struct ph_addr *client)
 {
-    return client->family == PH_AF_INET6;
+    switch (client->proto) {
+    case PH_TCP:
+        return 2;
+    case PH_TLS:
+        return 3;
+    case PH_DTLS:
+        return 4;
+    default:
+        return client->family == PH_AF_INET6;
+    }
 }
 
 /* Sends what was built as it is. */
@@ -233,9 +319,11 @@ static inline int rig_send(struct rig *r, const struct ph_addr *client)
 static inline void rig_sign(struct rig *r)
 {
     uint16_t alg = r->sha256 ? PH_ALG_SHA256 : PH_ALG_MD5;
-    ph_key_long_term(&r->key, alg, ph_str(r->user), ph_str(rig_realm), ph_str(r->pass));
+    const char *realm = r->realm ? r->realm : rig_realm;
+    if (!r->own_key)
+        ph_key_long_term(&r->key, alg, ph_str(r->user), ph_str(realm), ph_str(r->pass));
     ph_msgw_bytes(&r->w, PH_ATTR_USERNAME, ph_str(r->user));
-    ph_msgw_bytes(&r->w, PH_ATTR_REALM, ph_str(rig_realm));
+    ph_msgw_bytes(&r->w, PH_ATTR_REALM, ph_str(realm));
     ph_msgw_bytes(&r->w, PH_ATTR_NONCE, (struct ph_slice){(uint8_t *)r->nonce, r->nonce_n});
     if (r->sha256) {
         static const uint8_t list[] = {0, 2, 0, 0, 0, 1, 0, 0};
@@ -246,6 +334,17 @@ static inline void rig_sign(struct rig *r)
     } else {
         ph_msgw_integrity(&r->w, ph_key_slice(&r->key));
     }
+}
+
+/* From now on a REST user. */
+static inline void rig_rest(struct rig *r, const char *secret, const char *name)
+{
+    uint8_t mac[PH_SHA1_LEN];
+    struct ph_slice s = ph_str(name);
+    ph_hmac_sha1(mac, ph_str(secret), &s, 1);
+    ph_base64(r->rest_pass, sizeof r->rest_pass, mac, sizeof mac);
+    r->user = name;
+    r->pass = r->rest_pass;
 }
 
 static inline int rig_send_signed(struct rig *r, const struct ph_addr *client)
@@ -286,13 +385,13 @@ static inline void rig_challenge(struct rig *r, const struct ph_addr *client)
 static inline int rig_allocate_with(struct rig *r, const struct ph_addr *client, uint16_t attr,
                                     uint64_t value)
 {
-    if (r->c.auth)
+    if (r->c.live.auth)
         rig_challenge(r, client);
     rig_begin(r, PH_ALLOCATE);
     ph_msgw_uint(&r->w, PH_ATTR_REQUESTED_TRANSPORT, PH_UDP);
     if (attr)
         ph_msgw_uint(&r->w, attr, value);
-    if (r->c.auth)
+    if (r->c.live.auth)
         rig_send_signed(r, client);
     else
         rig_send(r, client);
@@ -358,6 +457,13 @@ static inline int rig_peer(struct rig *r, const char *peer, const void *data, si
 {
     struct ph_addr a = rig_addr(peer);
     return rig_input(r, r->opened_sock[a.family == PH_AF_INET6], &a, data, n);
+}
+
+/* The connection of a client ends. */
+static inline void rig_hang_up(struct rig *r, const struct ph_addr *client)
+{
+    ph_turnd_conn_closed(r->d, rig_listener(client), client, r->now);
+    rig_drain(r);
 }
 
 /* Moves time on and lets the core expire. */

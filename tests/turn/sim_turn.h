@@ -136,6 +136,8 @@ static inline bool simd_event(void *ctx, ph_ns now)
         case PH_TURND_ALLOC_DOWN:
             t->downs++;
             break;
+        default: /* of TCP relays, which the simulator does not have */
+            break;
         }
     }
     return any;
@@ -177,8 +179,8 @@ static inline struct simd *simd_new(struct sim *s, struct sim_net *net, const ch
         .relay = {{.at = sim_addr(ip4), .ports = t->ports[0]},
                   {.at = sim_addr(ip6), .ports = t->ports[1]}},
         .n_relays = 2,
-        .acl = t->acl,
-        .auth = t->auth,
+        .live.acl = t->acl,
+        .live.auth = t->auth,
         .reserve = t->reserve,
         .nonce = {.key = "0123456789abcdef0123456789abcde", .ttl_s = 600},
     };

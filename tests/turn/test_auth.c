@@ -2,6 +2,7 @@
  * Long-term credentials: static users, REST names in all their forms, and names meant to hurt.
  */
 #include "stun/base/error.h"
+#include "stun/codec/base64.h"
 #include "support/oom.h"
 #include "turn/auth.h"
 
@@ -198,13 +199,153 @@ Test(turn_auth, resolves_userhashes)
     ph_auth_free(a);
 }
 
-/* One password computed outside of this program:
- *   printf '1700000000:alice' | openssl dgst -sha1 -hmac logen -binary | base64 */
-Test(turn_auth, makes_the_password_other_programs_make)
+/* Two passwords computed outside of this program:
+ *   printf '1700000000:alice' | openssl dgst -sha1 -hmac logen -binary | base64, and with -sha256 */
+Test(turn_auth, takes_the_passwords_other_programs_make)
 {
+    struct ph_auth *a = auth_new();
+    struct ph_auth_match m;
     char password[29];
     rest_password(password, "logen", ph_str("1700000000:alice"));
     cr_expect_str_eq(password, "EK6/0aI40ZEFo+JCn7vjJ3DBlbY=");
+    add_secret(a, "logen");
+    cr_assert_eq(find(a, "1700000000:alice", PH_ALG_MD5, 0, &m), 0);
+    expect_key(&m.key, key_of(PH_ALG_MD5, ph_str("1700000000:alice"), password));
+    cr_assert_eq(find(a, "1700000000:alice", PH_ALG_MD5, 1, &m), 0);
+    expect_key(&m.key, key_of(PH_ALG_MD5, ph_str("1700000000:alice"),
+                              "7C1yJqOipepqD95AE31ZnLkYb7ppYYPmRDxz4S5XwsY="));
+    cr_expect_eq(find(a, "1700000000:alice", PH_ALG_MD5, 2, &m), PH_E_MISSING);
+    ph_auth_free(a);
+}
+
+/* Roll-over and the two digests at once: all of the old way first, as it is what nearly all use. */
+Test(turn_auth, tries_both_digests_of_every_secret)
+{
+    struct ph_auth *a = auth_new();
+    struct ph_auth_match m[5];
+    add_secret(a, "new");
+    add_secret(a, "old");
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(find(a, "1700000600:alice", PH_ALG_SHA256, i, &m[i]), 0);
+        for (unsigned k = 0; k < i; k++)
+            cr_expect_neq(memcmp(m[i].key.b, m[k].key.b, 32), 0, "%u and %u", i, k);
+        expect_slice(m[i].id, "alice");
+    }
+    cr_expect_eq(find(a, "1700000600:alice", PH_ALG_SHA256, 4, &m[4]), PH_E_MISSING);
+    ph_auth_free(a);
+}
+
+Test(turn_auth, reads_limits_in_rest_names)
+{
+    static const struct {
+        const char *name, *id;
+        uint64_t bps;
+        uint32_t quota;
+    } TABLE[] = {
+        {"1700000600:alice;max-bps=125000;user-quota=2", "alice", 125000, 2},
+        {"1700000600:alice;user-quota=2;max-bps=125000", "alice", 125000, 2},
+        {"alice;max-bps=1;user-quota=3:1700000600", "alice", 1, 3},
+        {"1700000600:alice", "alice", 0, 0},
+        {"1700000600:alice;", "alice", 0, 0},
+        {"1700000600:alice;;;max-bps=5;;", "alice", 5, 0},
+        {"1700000600:;max-bps=5", "", 5, 0},
+        {"1700000600:a;room=7;max-bps=5;x", "a", 5, 0}, /* others' parameters */
+        {"1700000600:a;max-bps=", "a", 0, 0},
+        {"1700000600:a;max-bps", "a", 0, 0},
+        {"1700000600:a;max-bps=-5", "a", 0, 0},
+        {"1700000600:a;max-bps=5x", "a", 0, 0},
+        {"1700000600:a;max-bps= 5", "a", 0, 0},
+        {"1700000600:a;MAX-BPS=5", "a", 0, 0},
+        {"1700000600:a;max-bps=5;max-bps=6", "a", 6, 0},
+        {"1700000600:a;max-bps=18446744073709551615", "a", 0, 0}, /* nobody means that */
+        {"1700000600:a;max-bps=1844674407370955160", "a", 1844674407370955160u, 0},
+        {"1700000600:a;max-bps=99999999999999999999999999", "a", 0, 0},
+        {"1700000600:a;user-quota=4294967296", "a", 0, UINT32_MAX},
+        {"1700000600:a;user-quota=4294967295", "a", 0, UINT32_MAX},
+    };
+    struct ph_auth *a = auth_new();
+    struct ph_auth_match m;
+    add_secret(a, "logen");
+    for (size_t i = 0; i < sizeof TABLE / sizeof *TABLE; i++) {
+        cr_assert_eq(find(a, TABLE[i].name, PH_ALG_MD5, 0, &m), 0, "%s", TABLE[i].name);
+        expect_slice(m.id, TABLE[i].id);
+        expect_slice(m.name, TABLE[i].name);
+        cr_expect_eq(m.max_bps, TABLE[i].bps, "%s: %lu", TABLE[i].name, (unsigned long)m.max_bps);
+        cr_expect_eq(m.max_allocations, TABLE[i].quota, "%s", TABLE[i].name);
+    }
+    /* The secret vouches for the limits: the password is of the whole name. */
+    expect_rest(a, "1700000600:alice;max-bps=9", "logen", 0, "alice", 1700000600);
+    /* Where the semicolon separates time and id there is nothing left to mark parameters with. */
+    ph_auth_rest_separator(a, ';');
+    cr_assert_eq(find(a, "1700000600;alice;max-bps=9", PH_ALG_MD5, 0, &m), 0);
+    expect_slice(m.id, "alice;max-bps=9");
+    cr_expect_eq(m.max_bps, 0);
+    ph_auth_free(a);
+}
+
+Test(turn_auth, limits_static_users)
+{
+    struct ph_auth *a = auth_new();
+    struct ph_auth_match m;
+    const struct ph_auth_limits l = {3, 1000, 1700000005}, none = {0};
+    add_user(a, "alice", "secret");
+    add_user(a, "semi;max-bps=7", "secret");
+    cr_expect_eq(ph_auth_limit_user(a, ph_str("bob"), &l), PH_E_MISSING);
+    cr_assert_eq(ph_auth_limit_user(a, ph_str("alice"), &l), 0);
+    cr_assert_eq(find(a, "alice", PH_ALG_MD5, 0, &m), 0);
+    cr_expect_eq(m.max_allocations, 3);
+    cr_expect_eq(m.max_bps, 1000);
+    cr_expect_eq(m.expires_unix_s, 1700000005);
+    cr_expect_eq(ph_auth_find(a, ph_str("alice"), PH_ALG_MD5, 1700000005, 0, &m), 0);
+    cr_expect_eq(ph_auth_find(a, ph_str("alice"), PH_ALG_MD5, 1700000006, 0, &m), PH_E_AUTH);
+    add_user(a, "alice", "another"); /* a new password does not lift them */
+    cr_assert_eq(find(a, "alice", PH_ALG_MD5, 0, &m), 0);
+    cr_expect_eq(m.max_bps, 1000);
+    cr_assert_eq(ph_auth_limit_user(a, ph_str("alice"), &none), 0);
+    cr_assert_eq(find(a, "alice", PH_ALG_MD5, 0, &m), 0);
+    cr_expect_eq(m.expires_unix_s, INT64_MAX);
+    cr_assert_eq(find(a, "semi;max-bps=7", PH_ALG_MD5, 0, &m), 0);
+    expect_slice(m.id, "semi;max-bps=7");
+    cr_expect_eq(m.max_bps, 0, "what a static user may is said elsewhere");
+    ph_auth_free(a);
+}
+
+Test(turn_auth, counts_users_and_secrets)
+{
+    struct ph_auth *a = auth_new();
+    cr_expect_eq(ph_auth_users(a), 0);
+    cr_expect_eq(ph_auth_secrets(a), 0);
+    add_user(a, "alice", "1");
+    add_user(a, "alice", "2");
+    add_user(a, "bob", "1");
+    add_secret(a, "x");
+    add_secret(a, "x");
+    cr_expect_eq(ph_auth_users(a), 2);
+    cr_expect_eq(ph_auth_secrets(a), 1);
+    ph_auth_free(a);
+}
+
+/* Whatever a REST name holds: it is bytes to be hashed, and its parameters end where it does. */
+Test(turn_auth, takes_hostile_rest_names)
+{
+    static uint8_t name[508];
+    static const char *const BYTES[] = {"%s%n", "/", "*?[", "\r\n\x1b", ";", "=", ":", "\xff\xfe"};
+    struct ph_auth *a = auth_new();
+    add_secret(a, "logen");
+    for (size_t i = 0; i < sizeof BYTES / sizeof *BYTES; i++) {
+        struct ph_auth_match m;
+        size_t k = strlen(BYTES[i]);
+        for (size_t at = 0; at < sizeof name; at++)
+            name[at] = (uint8_t)BYTES[i][at % k];
+        memcpy(name, "1700000600:", 11);
+        struct ph_slice s = {name, sizeof name};
+        cr_assert_eq(ph_auth_find(a, s, PH_ALG_MD5, NOW, 0, &m), 0, "%zu", i);
+        char password[29];
+        rest_password(password, "logen", s);
+        expect_key(&m.key, key_of(PH_ALG_MD5, s, password));
+        cr_expect(m.id.p == name + 11 && m.id.n <= sizeof name - 11);
+    }
+    ph_auth_free(a);
 }
 
 Test(turn_auth, takes_rest_names_in_all_forms)
@@ -245,7 +386,7 @@ Test(turn_auth, tries_several_secrets_in_order)
     add_secret(a, "new"); /* known already */
     expect_rest(a, "1700000600:alice", "new", 0, "alice", 1700000600);
     expect_rest(a, "1700000600:alice", "old", 1, "alice", 1700000600);
-    cr_expect_eq(find(a, "1700000600:alice", PH_ALG_MD5, 2, &m), PH_E_MISSING);
+    cr_expect_eq(find(a, "1700000600:alice", PH_ALG_MD5, 4, &m), PH_E_MISSING);
     cr_expect_eq(find(a, "1700000600:alice", PH_ALG_MD5, 4000000000u, &m), PH_E_MISSING);
     cr_expect_eq(ph_auth_add_secret(a, ph_str("")), PH_E_ARG);
     ph_auth_free(a);
@@ -323,7 +464,7 @@ Test(turn_auth, serves_static_and_rest_users_together)
     expect_key(&m.key, key_of(PH_ALG_MD5, ph_str("1700000600:bob"), "x"));
     expect_rest(a, "1700000600:bob", "one", 1, "bob", 1700000600);
     expect_rest(a, "1700000600:bob", "two", 2, "bob", 1700000600);
-    cr_expect_eq(find(a, "1700000600:bob", PH_ALG_MD5, 3, &m), PH_E_MISSING);
+    cr_expect_eq(find(a, "1700000600:bob", PH_ALG_MD5, 5, &m), PH_E_MISSING);
     add_user(a, "1600000000:carl", "x");
     cr_expect_eq(find(a, "1600000000:carl", PH_ALG_MD5, 0, &m), 0);
     cr_expect_eq(find(a, "1600000000:carl", PH_ALG_MD5, 1, &m), PH_E_MISSING);

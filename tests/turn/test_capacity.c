@@ -135,6 +135,64 @@ Test(turn_quota, many_users_each_have_their_own)
     ph_quota_free(q);
 }
 
+Test(turn_quota, own_bound_stands_in_for_the_general_one)
+{
+    struct ph_quota *q = ph_quota_new(0, 2, 0, &env);
+
+    cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 1), 0);
+    cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 1), PH_E_LIMIT);
+    cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 0), 0);
+    cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 0), PH_E_LIMIT);
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 5), 0);
+    cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 5), PH_E_LIMIT);
+    cr_expect_eq(ph_quota_take(q, ph_str("b")), 0);
+    cr_expect_eq(ph_quota_used(q), 6);
+    ph_quota_free(q);
+}
+
+/* Users are counted before there is a bound, so one that comes later holds at once. */
+Test(turn_quota, bounds_can_change)
+{
+    struct ph_quota *q = ph_quota_new(0, 0, 0, &env);
+
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(ph_quota_take(q, ph_str("a")), 0);
+    ph_quota_set(q, 0, 5);
+    cr_expect_eq(ph_quota_take(q, ph_str("a")), PH_E_LIMIT);
+    ph_quota_set(q, 6, 7);
+    cr_expect_eq(ph_quota_take(q, ph_str("a")), 0);
+    cr_expect_eq(ph_quota_take(q, ph_str("b")), PH_E_LIMIT, "the total");
+    ph_quota_carry(q, ph_str("b"));
+    cr_expect_eq(ph_quota_used(q), 7, "what stands is counted, whatever the bound");
+    ph_quota_set(q, 0, 0);
+    cr_expect_eq(ph_quota_take(q, ph_str("b")), 0);
+    for (int i = 0; i < 6; i++)
+        ph_quota_release(q, ph_str("a"));
+    ph_quota_release(q, ph_str("b"));
+    ph_quota_release(q, ph_str("b"));
+    cr_expect_eq(ph_quota_used(q), 0);
+    ph_quota_free(q);
+}
+
+/* A word counts to 65535: without names (no-auth) all allocations are one user's. */
+Test(turn_quota, counts_on_where_a_word_is_full)
+{
+    struct ph_quota *q = ph_quota_new(0, 0, 16, &env);
+    const struct ph_slice nobody = {0};
+
+    for (int i = 0; i < 140000; i++)
+        cr_assert_eq(ph_quota_take(q, nobody), 0);
+    ph_quota_set(q, 0, 140000);
+    cr_expect_eq(ph_quota_take(q, nobody), PH_E_LIMIT);
+    for (int i = 0; i < 140000; i++)
+        ph_quota_release(q, nobody);
+    ph_quota_set(q, 0, 1);
+    cr_expect_eq(ph_quota_take(q, nobody), 0);
+    cr_expect_eq(ph_quota_used(q), 1);
+    ph_quota_free(q);
+}
+
 Test(turn_reserve, token_is_good_once_and_for_30_s)
 {
     struct ph_ports *p = ph_ports_new(50000, 50100);

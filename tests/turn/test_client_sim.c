@@ -307,7 +307,8 @@ Test(turn_client_sim, follows_the_server_to_another_one)
 {
     struct simd *second = simd_new(s, inet, "198.51.100.2", "2001:db8:1::2");
     simd_start(second);
-    d->c.alternate = sim_addr("198.51.100.2:3478");
+    d->c.live.n_alternates = 1;
+    d->c.live.alternate[0] = sim_addr("198.51.100.2:3478");
     simd_start(d);
     struct sim_home h = home(SIM_CGNAT, NULL);
     struct simc *c = client(h.host);

@@ -79,7 +79,7 @@ Test(turn_allocate, second_request_on_a_five_tuple_is_437)
     rig_free(r);
 }
 
-Test(turn_allocate, transport_is_required_and_must_be_udp)
+Test(turn_allocate, transport_is_required_and_must_be_known)
 {
     struct rig *r = rig_default();
     struct ph_addr c = rig_addr(client_text);
@@ -89,7 +89,7 @@ Test(turn_allocate, transport_is_required_and_must_be_udp)
     rig_send_signed(r, &c);
     cr_expect_eq(rig_code(r), 400);
     rig_begin(r, PH_ALLOCATE);
-    ph_msgw_uint(&r->w, PH_ATTR_REQUESTED_TRANSPORT, PH_TCP);
+    ph_msgw_uint(&r->w, PH_ATTR_REQUESTED_TRANSPORT, 132); /* SCTP */
     rig_send_signed(r, &c);
     cr_expect_eq(rig_code(r), 442);
     cr_expect_eq(ph_turnd_count(r->d), 0);
@@ -393,11 +393,12 @@ Test(turn_allocate, redirects_when_told_to)
     struct rig *r = rig_new();
     struct ph_addr c = rig_addr(client_text), to;
 
-    r->c.alternate = rig_addr("198.51.100.7:3478");
+    r->c.live.n_alternates = 1;
+    r->c.live.alternate[0] = rig_addr("198.51.100.7:3478");
     rig_start(r);
     cr_assert_eq(rig_allocate(r, &c), 300);
     cr_assert_eq(ph_msg_addr(&r->out, PH_IX_ALTERNATE_SERVER, &to), 0);
-    cr_expect(ph_addr_eq_endpoint(&to, &r->c.alternate));
+    cr_expect(ph_addr_eq_endpoint(&to, &r->c.live.alternate[0]));
     cr_expect_eq(ph_msg_check_integrity(&r->out, ph_key_slice(&r->key)), 0);
     rig_free(r);
 }

@@ -3,6 +3,8 @@
  */
 #include "turn/rig.h"
 
+#include <stdio.h>
+
 static const char client_text[] = "203.0.113.9:40000";
 
 static void allocate_request(struct rig *r)
@@ -47,6 +49,106 @@ Test(turn_auth, wrong_password_and_unknown_user_are_alike)
         cr_expect_not(ph_msg_has(&r->out, PH_IX_MESSAGE_INTEGRITY));
     }
     cr_expect_eq(ph_turnd_count(r->d), 0);
+    rig_free(r);
+}
+
+/* Who guesses names must learn nothing from the bytes that come back, whatever kind of users there are. */
+Test(turn_auth, refusals_differ_in_nothing)
+{
+    static const char *const who[][2] = {
+        {"alice", "wrong"},
+        {"mallory", "secret"},
+        {"1800000600:carol", "wrong"},
+        {"1700000000:carol", "old"},
+        {"expired", "right"},
+        {"key", "wrong"},
+        {"%s%n", "x"},
+        {"*", "x"},
+        {"alice/", "secret"},
+        {"", "x"},
+        {"1800000600:;max-bps=1", "x"},
+    };
+    struct rig *r = rig_new();
+    struct ph_addr c = rig_addr(client_text);
+    uint8_t first[256];
+    uint32_t n = 0;
+
+    ph_auth_add_secret(r->auth, ph_str("logen"));
+    ph_auth_add_user(r->auth, ph_str("expired"), ph_str("right"));
+    ph_auth_limit_user(r->auth, ph_str("expired"), &(struct ph_auth_limits){.expires_unix_s = 1});
+    ph_auth_add_user_key(r->auth, ph_str("key"), (const uint8_t *)"sixteen bytes...");
+    rig_start(r);
+    rig_challenge(r, &c);
+    for (size_t i = 0; i < sizeof who / sizeof *who; i++) {
+        r->user = who[i][0];
+        r->pass = who[i][1];
+        r->txid = 0x700; /* the same transaction id for each */
+        allocate_request(r);
+        rig_send_signed(r, &c);
+        cr_assert_eq(rig_code(r), 401, "%s", who[i][0]);
+        cr_assert_leq(r->pkt.b.len, sizeof first);
+        if (i == 0) {
+            n = r->pkt.b.len;
+            memcpy(first, ph_buf_data(&r->pkt.b), n);
+        }
+        cr_expect_eq(r->pkt.b.len, n, "%s", who[i][0]);
+        cr_expect_eq(memcmp(ph_buf_data(&r->pkt.b), first, n), 0, "%s", who[i][0]);
+    }
+    rig_free(r);
+}
+
+static char logged[2048];
+static unsigned lines;
+
+static void keep_line(void *ctx, enum ph_log_level level, const char *line)
+{
+    (void)ctx;
+    (void)level;
+    lines++;
+    snprintf(logged, sizeof logged, "%s", line);
+}
+
+/* Names and realms are bytes: no format, no path, no pattern, no terminal. */
+Test(turn_auth, hostile_names_and_realms_change_nothing)
+{
+    static char longest[509];
+    static const char *const hostile[] = {"%s%n%x", "/",        "../..",    "*?[a]",
+                                          "a b",    "\r\n\x1b", "\x01\x7f", "a:b:c",
+                                          ";",      "\xff\xfe", longest};
+    struct rig *r = rig_new();
+    struct ph_log log = {.fn = keep_line, .level = PH_LOG_INFO};
+    struct ph_addr c = rig_addr(client_text);
+
+    memset(longest, '%', 508);
+    r->env.log = &log;
+    rig_start(r);
+    rig_challenge(r, &c);
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++, r->now += PH_SEC(1)) {
+        r->user = hostile[i];
+        r->realm = NULL;
+        allocate_request(r);
+        lines = 0;
+        rig_send_signed(r, &c);
+        cr_expect_eq(rig_code(r), 401, "name %zu", i);
+        cr_expect_eq(lines, 1);
+        cr_expect_not_null(strstr(logged, hostile[i]), "the log escapes what it is given");
+        r->realm = hostile[i];
+        allocate_request(r);
+        rig_send_signed(r, &c);
+        cr_expect_eq(rig_code(r), 401, "realm %zu", i);
+        struct ph_slice s;
+        cr_assert_eq(ph_msg_bytes(&r->out, PH_IX_REALM, &s), 0);
+        cr_expect(ph_slice_eq(s, ph_str(rig_realm)), "ours, not what it said");
+    }
+    /* And as users they are like any other. */
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++, c.port++) {
+        r->user = hostile[i];
+        r->pass = "pw";
+        r->realm = NULL;
+        cr_assert_eq(ph_auth_add_user(r->auth, ph_str(hostile[i]), ph_str("pw")), 0);
+        cr_expect_eq(rig_allocate(r, &c), 0, "name %zu", i);
+        cr_expect_eq(rig_refresh(r, &c, 0), 0);
+    }
     rig_free(r);
 }
 
@@ -249,6 +351,37 @@ Test(turn_auth, rest_credentials)
     rig_free(r);
 }
 
+/* With several secrets and two digests there are many keys to try; the one that fits is tried first from then on. */
+Test(turn_auth, rest_credentials_by_either_digest_and_any_secret)
+{
+    static const char *const secrets[] = {"one", "two", "three", "four"};
+    struct rig *r = rig_new();
+    struct ph_addr c = rig_addr(client_text);
+    char pass[64];
+    uint8_t mac[PH_SHA256_LEN];
+
+    for (int i = 0; i < 4; i++)
+        ph_auth_add_secret(r->auth, ph_str(secrets[i]));
+    rig_start(r);
+    r->user = "1800000600:carol";
+    r->pass = pass;
+    for (int i = 0; i < 64; i++, c.port++) {
+        int k = i < 32 ? i / 4 : i * 5 % 8; /* first each some times in a row, then all over */
+        struct ph_slice name = ph_str(r->user);
+        if (k < 4)
+            ph_hmac_sha1(mac, ph_str(secrets[k]), &name, 1);
+        else
+            ph_hmac_sha256(mac, ph_str(secrets[k - 4]), &name, 1);
+        ph_base64(pass, sizeof pass, mac, k < 4 ? PH_SHA1_LEN : PH_SHA256_LEN);
+        r->sha256 = i % 2;
+        cr_expect_eq(rig_allocate(r, &c), 0, "secret %d", k);
+        pass[3] ^= 1;
+        c.port++;
+        cr_expect_eq(rig_allocate(r, &c), 401);
+    }
+    rig_free(r);
+}
+
 /* coturn ab762f33: attributes behind MESSAGE-INTEGRITY were obeyed. */
 Test(turn_auth, attributes_behind_the_integrity_are_ignored)
 {
@@ -277,7 +410,7 @@ Test(turn_auth, no_auth_lets_anybody_in)
     struct rig *r = rig_new();
     struct ph_addr c = rig_addr(client_text);
 
-    r->c.auth = NULL;
+    r->c.live.auth = NULL;
     rig_start(r);
     cr_expect_eq(rig_allocate(r, &c), 0);
     cr_expect_not(ph_msg_has(&r->out, PH_IX_MESSAGE_INTEGRITY));

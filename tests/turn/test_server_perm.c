@@ -258,13 +258,34 @@ static const char *const forbidden[] = {
     "198.51.100.1:3478",
     "[2001:db8::1]:3478",
     "[::ffff:198.51.100.1]:3478",
+    "192.0.0.1:9",
+    "168.63.129.16:80",
+    "[::ffff:0:127.0.0.1]:9",
+    "[::0.0.0.2]:9",
+    "[2002:a9fe:a9fe::1]:80",
+    "[64:ff9b::a00:1]:9",
+    "[2001:0:7f00:1:2:3:3fff:fdd2]:9",
+    "[2001:db8:7::5efe:a00:1]:9",
+    "[100::1]:9",
+    "[5f00::1]:9",
+    "[2001:2::1]:9",
+    "198.51.100.1:5349",
+    "192.0.2.200:6379",
+    "[::ffff:192.0.2.200]:6379",
+    "198.51.100.1:9641",
+    "[2001:db8::1]:9641",
 };
 
 Test(turn_peer, forbidden_addresses_are_403_in_every_request)
 {
-    struct ph_addr c;
-    struct rig *r = allocated(&c);
+    struct rig *r = rig_new();
+    struct ph_addr c = rig_addr(client_text);
 
+    r->c.live.forbidden[0] = rig_addr("192.0.2.200:6379"); /* Redis */
+    r->c.live.forbidden[1] = rig_addr("0.0.0.0:9641");     /* metrics, on all addresses */
+    r->c.live.n_forbidden = 2;
+    rig_start(r);
+    cr_assert_eq(rig_allocate_with(r, &c, PH_ATTR_ADDITIONAL_ADDRESS_FAMILY, PH_AF_INET6), 0);
     for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++) {
         cr_expect_eq(rig_permit(r, &c, forbidden[i]), 403, "permission %s", forbidden[i]);
         cr_expect_eq(rig_bind(r, &c, 0x4001, forbidden[i]), 403, "channel %s", forbidden[i]);
@@ -314,6 +335,45 @@ Test(turn_peer, live_relay_is_allowed_where_its_address_is_denied)
     rig_free(r);
 }
 
+/* Live means bound, over UDP: a port that is only reserved, or a TCP relay's, may be another program's. */
+Test(turn_peer, ports_that_are_not_bound_over_udp_are_no_relays)
+{
+    struct rig *r = rig_new();
+    struct ph_addr a = rig_addr(client_text), t = rig_addr_on("203.0.113.10:40000", PH_TCP), relay;
+    char peer[PH_ADDR_TEXT];
+
+    r->c.listener[0].at = rig_addr("10.0.0.1:3478");
+    r->c.listener[2].at = rig_addr_on("10.0.0.1:3478", PH_TCP);
+    r->c.relay[0].at = rig_addr("10.0.0.1");
+    rig_start(r);
+    cr_assert_eq(rig_allocate_with(r, &a, PH_ATTR_EVEN_PORT, 0x80), 0);
+    ph_msg_addr(&r->out, PH_IX_XOR_RELAYED_ADDRESS, &relay);
+    cr_expect_eq(rig_permit(r, &a, ph_addr_text(&relay, peer)), 0);
+    relay.port++;
+    cr_expect(ph_ports_taken(r->ports[0], relay.port));
+    cr_expect_eq(rig_permit(r, &a, ph_addr_text(&relay, peer)), 403, "reserved");
+    cr_expect_eq(rig_indicate(r, &a, peer, "x", 1), PH_DROP);
+    rig_challenge(r, &t);
+    rig_begin(r, PH_ALLOCATE);
+    ph_msgw_uint(&r->w, PH_ATTR_REQUESTED_TRANSPORT, PH_TCP);
+    rig_send_signed(r, &t);
+    cr_assert_eq(rig_code(r), 0);
+    ph_msg_addr(&r->out, PH_IX_XOR_RELAYED_ADDRESS, &relay);
+    rig_challenge(r, &a);
+    cr_expect_eq(rig_permit(r, &a, ph_addr_text(&relay, peer)), 403, "a TCP relay");
+    cr_expect_eq(rig_indicate(r, &a, peer, "x", 1), PH_DROP);
+    /* And over TCP a UDP relay's port is none. */
+    a.port++;
+    cr_assert_eq(rig_allocate(r, &a), 0);
+    ph_msg_addr(&r->out, PH_IX_XOR_RELAYED_ADDRESS, &relay);
+    rig_challenge(r, &t);
+    rig_begin(r, PH_CONNECT);
+    ph_msgw_addr(&r->w, PH_ATTR_XOR_PEER_ADDRESS, &relay);
+    rig_send_signed(r, &t);
+    cr_expect_eq(rig_code(r), 403);
+    rig_free(r);
+}
+
 Test(turn_peer, relays_behind_one_external_address_meet_inside)
 {
     struct rig *r = rig_new();
@@ -356,5 +416,86 @@ Test(turn_peer, explicit_rules_win)
     cr_assert_eq(rig_allocate(r, &c), 0);
     cr_expect_eq(rig_permit(r, &c, "10.2.3.4:9"), 0);
     cr_expect_eq(rig_permit(r, &c, "192.0.2.77:9"), 403);
+    rig_free(r);
+}
+
+/* The same by packet: a permission for another port of the address opens no way to it. */
+Test(turn_peer, own_services_cannot_be_reached_through_a_permission_for_their_ip)
+{
+    struct rig *r = rig_new();
+    struct ph_addr c = rig_addr(client_text);
+    static const char *const services[] = {"192.0.2.200:6379", "198.51.100.1:9641",
+                                           "198.51.100.77:9641", "[::ffff:192.0.2.200]:6379"};
+
+    r->c.relay[0].external = rig_addr("198.51.100.77");
+    r->c.live.forbidden[0] = rig_addr("[::ffff:192.0.2.200]:6379"); /* however it is written */
+    r->c.live.forbidden[1] = rig_addr("[::]:9641");
+    r->c.live.n_forbidden = 2;
+    rig_start(r);
+    cr_assert_eq(rig_allocate_with(r, &c, PH_ATTR_ADDITIONAL_ADDRESS_FAMILY, PH_AF_INET6), 0);
+    for (size_t i = 0; i < sizeof services / sizeof *services; i++) {
+        struct ph_addr a = rig_addr(services[i]);
+        char other[PH_ADDR_TEXT];
+        cr_expect_eq(rig_permit(r, &c, services[i]), 403, "%s", services[i]);
+        cr_expect_eq(rig_bind(r, &c, 0x4000, services[i]), 403, "%s", services[i]);
+        a.port = 5000;
+        ph_addr_text(&a, other);
+        cr_assert_eq(rig_permit(r, &c, other), 0, "%s", other);
+        cr_expect_eq(rig_indicate(r, &c, other, "x", 1), PH_SEND, "%s", other);
+        cr_expect_eq(rig_indicate(r, &c, services[i], "x", 1), PH_DROP, "%s", services[i]);
+        cr_expect_eq(rig_peer(r, services[i], "x", 1), PH_DROP, "%s", services[i]);
+    }
+    cr_expect_eq(ph_turnd_stats(r->d)->forbidden_peer, 4 * 4);
+    rig_free(r);
+}
+
+/* Where loopback is allowed, what of ours listens there is not. */
+Test(turn_peer, own_services_on_loopback_stay_closed)
+{
+    struct rig *r = rig_new();
+    struct ph_addr c = rig_addr(client_text);
+
+    ph_acl_allow_loopback(r->acl);
+    r->c.listener[0].at = rig_addr("0.0.0.0:3478");
+    r->c.live.forbidden[0] = rig_addr("127.0.0.1:5766");
+    r->c.live.forbidden[1] = rig_addr("0.0.0.0:9641");
+    r->c.live.n_forbidden = 2;
+    rig_start(r);
+    cr_assert_eq(rig_allocate(r, &c), 0);
+    cr_assert_eq(rig_permit(r, &c, "127.0.0.1:8000"), 0);
+    cr_expect_eq(rig_indicate(r, &c, "127.0.0.1:8000", "x", 1), PH_SEND);
+    cr_expect_eq(rig_indicate(r, &c, "127.0.0.1:5766", "x", 1), PH_DROP);
+    cr_expect_eq(rig_indicate(r, &c, "127.0.0.1:9641", "x", 1), PH_DROP);
+    cr_expect_eq(rig_indicate(r, &c, "127.0.0.1:3478", "x", 1), PH_DROP);
+    cr_assert_eq(rig_permit(r, &c, "127.0.0.2:8000"), 0);
+    cr_expect_eq(rig_indicate(r, &c, "127.0.0.2:5766", "x", 1), PH_SEND, "another address");
+    cr_expect_eq(rig_indicate(r, &c, "127.0.0.2:9641", "x", 1), PH_DROP);
+    rig_free(r);
+}
+
+/* A permission is for an IP, rules with ports are about packets. */
+Test(turn_peer, port_rules_hold_packet_by_packet)
+{
+    struct rig *r = rig_new();
+    struct ph_addr c = rig_addr(client_text);
+
+    ph_acl_add(r->acl, false, "*:1-1023", 8);
+    ph_acl_add(r->acl, true, "10.0.0.5:7000", 13);
+    rig_start(r);
+    cr_assert_eq(rig_allocate(r, &c), 0);
+    cr_expect_eq(rig_permit(r, &c, "192.0.2.5:25"), 403, "that is what it wants");
+    cr_expect_eq(rig_permit(r, &c, "192.0.2.5:0"), 0);
+    cr_expect_eq(rig_indicate(r, &c, "192.0.2.5:1024", "x", 1), PH_SEND);
+    cr_expect_eq(rig_peer(r, "192.0.2.5:1024", "x", 1), PH_SEND);
+    cr_expect_eq(rig_indicate(r, &c, "192.0.2.5:1023", "x", 1), PH_DROP);
+    cr_expect_eq(rig_peer(r, "192.0.2.5:1023", "x", 1), PH_DROP);
+    cr_expect_eq(rig_indicate(r, &c, "192.0.2.5:0", "x", 1), PH_DROP);
+    cr_expect_eq(rig_bind(r, &c, 0x4000, "192.0.2.5:53"), 403);
+    cr_expect_eq(rig_permit(r, &c, "10.0.0.5:0"), 0, "one port of it is allowed");
+    cr_expect_eq(rig_indicate(r, &c, "10.0.0.5:7000", "x", 1), PH_SEND);
+    cr_expect_eq(rig_indicate(r, &c, "10.0.0.5:7001", "x", 1), PH_DROP);
+    cr_expect_eq(rig_permit(r, &c, "10.0.0.5:7001"), 403);
+    cr_expect_eq(rig_permit(r, &c, "10.0.0.6:7000"), 403);
+    cr_expect_eq(ph_turnd_stats(r->d)->forbidden_peer, 4 + 4);
     rig_free(r);
 }
