@@ -40,7 +40,7 @@ static void setup(void)
     conf.core.listener[0].at = kit_addr("127.0.0.1:0");
     conf.core.relay[0].at = kit_addr("127.0.0.1");
     conf.core.relay[0].ports = ph_ports_new(41000, 49999);
-    conf.core.acl = acl;
+    conf.core.live.acl = acl;
     e.rand(e.ctx, conf.core.nonce.key, sizeof conf.core.nonce.key);
     client = kit_open("127.0.0.2:0", &(struct ph_udp_opts){.gro = true});
     peer = kit_open("127.0.0.3:0", &(struct ph_udp_opts){.gro = true});
@@ -497,14 +497,16 @@ Test(uv_turn_server, what_cannot_be_started_is_named)
     conf.core.listener[1].at = mine;
     cr_expect_eq(ph_turn_uv_new(&server, &conf, &failed), -EADDRINUSE);
     cr_expect(ph_addr_eq(&failed, &mine));
-    conf.core.listener[1].at.proto = PH_TCP;
+    conf.core.listener[1].at.proto = PH_TLS; /* without certificates */
+    cr_expect_eq(ph_turn_uv_new(&server, &conf, &failed), PH_E_UNSUPPORTED);
+    conf.core.listener[1].at.proto = PH_DTLS; /* which is not a socket of its own */
     cr_expect_eq(ph_turn_uv_new(&server, &conf, &failed), PH_E_UNSUPPORTED);
     conf.core.n_listeners = 1;
     conf.n_quads = 1;
     conf.quad[0].listener[3] = 9;
     cr_expect_eq(ph_turn_uv_new(&server, &conf, &failed), PH_E_ARG);
     conf.n_quads = 0;
-    conf.core.acl = NULL;
+    conf.core.live.acl = NULL;
     cr_expect_lt(ph_turn_uv_new(&server, &conf, &failed), 0);
     cr_expect_null(server);
 }

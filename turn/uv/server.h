@@ -9,14 +9,21 @@
  *     struct ph_turn_uv_conf c = {.core = ..., .workers = 2};
  *     err = ph_turn_uv_new(&t, &c, &failed);    ...    ph_turn_uv_free(t);
  *
- * Only UDP listeners are opened here.  A listener on a wildcard address answers from the address it was asked at, but
- * relays from whatever address the route to the client has: on a host with several, list them.
+ * Clients come over UDP, DTLS (on the same sockets), TCP and TLS (told apart by their first bytes, or one alone).  A
+ * listener's proto says which socket it is (PH_UDP or PH_TCP, PH_TLS: TCP that should speak TLS), `accept` what it
+ * takes.  A connection that turns out to belong to another worker (ConnectionBind), or an allocation that follows
+ * its client to this one (mobility), is moved between workers.
+ *
+ * A listener on a wildcard address answers from the address it was asked at, but relays from whatever address
+ * the route to the client has: on a host with several, list them.
  */
 #ifndef PH_TURN_UV_SERVER_H
 #define PH_TURN_UV_SERVER_H
 
 #include "stun/base/env.h"
 #include "stun/uv/batch.h"
+#include "stun/uv/dtls.h"
+#include "stun/uv/stream.h"
 #include "turn/server.h"
 
 #include <stdbool.h>
@@ -29,6 +36,13 @@ struct ph_turn_uv_quad {
 };
 
 enum { PH_TURN_UV_QUADS = PH_TURND_LISTENERS / PH_STUND_SOCKETS };
+
+/* What a listener takes besides plain STUN over its socket. */
+enum {
+    PH_ACCEPT_PLAIN = 1, /* UDP; TCP without TLS */
+    PH_ACCEPT_TLS = 2,   /* DTLS; TLS */
+    PH_ACCEPT_PROXY = 4  /* TCP: a PROXY protocol header must come first */
+};
 
 /* Zero means the default given. */
 struct ph_turn_uv_conf {
@@ -45,6 +59,17 @@ struct ph_turn_uv_conf {
         [PH_TURND_LISTENERS]; /* a listener's address as clients see it; PH_AF_NONE: as bound */
     struct ph_turn_uv_quad quad[PH_TURN_UV_QUADS];
     unsigned n_quads;
+    uint8_t accept[PH_TURND_LISTENERS]; /* PH_ACCEPT_...; neither PLAIN nor TLS: PLAIN, or
+                                           TLS if its proto is PH_TLS */
+    struct ph_tls *tls;                 /* for TLS and DTLS; a reference is taken; NULL: neither */
+    uint32_t max_conns; /* of each worker: TCP and TLS clients with TCP peers, and as many DTLS
+                           clients, 65536 */
+    uint32_t max_conns_per_addr;           /* of one address (IPv6: /64) and worker, 4096 */
+    ph_ns handshake_timeout, idle_timeout; /* of connections: 10 s, 60 s without allocation */
+    uint32_t stream_queue;                 /* bytes that may wait for a slow TCP reader, 1 MB */
+    bool http_400;                         /* answer HTTP on TCP listeners with 400 */
+    struct ph_userdb_conf
+        *userdb; /* users kept elsewhere (each worker has a cache of them); NULL: none */
     struct ph_budget_conf budget; /* of each worker */
 
     uint32_t rcvbuf, sndbuf; /* bytes of a listener's buffers; 4 MB each, cut to what is allowed */
@@ -54,8 +79,13 @@ struct ph_turn_uv_conf {
     bool no_icmp;                        /* do not tell clients of ICMP errors (RFC 8656 11.5) */
 
     /* Told of ALLOC_UP and ALLOC_DOWN, on the worker's thread; ev and what it points to live until it
-     * returns.  It must be quick and must not call ph_turn_uv_... functions.  NULL: nobody. */
+     * returns.  It must be quick and must not call ph_turn_uv_... functions, but for ph_turn_uv_peers of this
+     * worker.  An allocation that has moved ends on another worker than it began on; its session stays.  NULL:
+     * nobody. */
     void (*on_event)(void *ctx, unsigned worker, const struct ph_turnd_ev *ev);
+    /* A user is to be looked up: answer with ph_turn_uv_answer, from any thread.  On the worker's thread; quick.
+     * Required with userdb. */
+    void (*on_lookup)(void *ctx, unsigned worker, const struct ph_userdb_ask *ask);
     void *ctx;
 };
 
@@ -68,13 +98,23 @@ struct ph_turn_uv_stats {
     uint64_t relay_opened;      /* relay sockets bound */
     uint64_t relay_open_failed; /* attempts to bind that failed */
     uint64_t icmp_errors;       /* read from relay sockets */
+    uint64_t not_dtls;          /* datagrams dropped: plain STUN where only DTLS is taken */
+    struct ph_stream_stats stream;
+    struct ph_dtls_stats dtls;
+    struct ph_userdb_stats userdb;
+    uint64_t allocations_by
+        [5]; /* now, by the client's transport: UDP, TCP, TLS, DTLS, and [4] those with TCP relays */
+    uint64_t parked;              /* packets that wait for a look-up or another worker, now:
+                                     at most 256 and 512 kB of a worker, 64 of an address */
+    uint64_t park_full;           /* packets dropped because too many waited */
+    uint64_t moved_in, moved_out; /* allocations and connections that changed the worker */
 };
 
 struct ph_turn_uv;
 
 /* Binds and starts.  The configuration is copied; what it points to must live on.  Returns 0 and *t, or a negative
  * error: -errno of the first listener that could not be bound (*failed, unless NULL, says which), PH_E_UNSUPPORTED
- * for one that is not UDP, PH_E_ARG, PH_E_NOMEM; then nothing is left running. */
+ * for TLS without certificates, PH_E_ARG, PH_E_NOMEM; then nothing is left running. */
 int ph_turn_uv_new(struct ph_turn_uv **t, const struct ph_turn_uv_conf *c, struct ph_addr *failed);
 
 /* Ends all allocations, stops all workers and frees.  With workers = 0 run the loop until nothing is left before
@@ -98,6 +138,27 @@ void ph_turn_uv_stats(struct ph_turn_uv *t, uint32_t worker, struct ph_turn_uv_s
 void ph_turn_uv_list(struct ph_turn_uv *t,
                      bool (*fn)(void *ctx, unsigned worker, const struct ph_turnd_info *info),
                      void *ctx);
+
+/* Takes other users, policies and limits (ph_turnd_reload), and with tls not NULL other certificates for new
+ * sessions, on every worker.  When it returns nobody uses the old ones any more (sessions hold their own reference to
+ * a set of certificates). */
+void ph_turn_uv_reload(struct ph_turn_uv *t, const struct ph_turnd_live *live, struct ph_tls *tls);
+
+/* Ends every allocation of a user on every worker (ph_turnd_revoke), and forgets what the caches know of him.  Returns
+ * how many. */
+unsigned ph_turn_uv_revoke(struct ph_turn_uv *t, struct ph_slice realm, struct ph_slice user);
+
+/* The peers of an allocation (ph_turnd_peers). */
+unsigned ph_turn_uv_peers(struct ph_turn_uv *t, uint32_t worker, uint32_t id, struct ph_addr *v,
+                          unsigned max);
+
+/* Answers on_lookup.  user may be NULL unless FOUND; all is copied.  Any thread; does not wait. */
+void ph_turn_uv_answer(struct ph_turn_uv *t, unsigned worker, struct ph_slice realm,
+                       struct ph_slice name, enum ph_userdb_result result,
+                       const struct ph_userdb_user *user);
+
+/* Forgets what the caches know of a user (name.n = 0: of all). */
+void ph_turn_uv_forget(struct ph_turn_uv *t, struct ph_slice realm, struct ph_slice name);
 
 /* Ends an allocation of a worker (ph_turnd_end).  False when there is none with this id. */
 bool ph_turn_uv_end(struct ph_turn_uv *t, uint32_t worker, uint32_t id);
