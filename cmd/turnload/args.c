@@ -1,6 +1,7 @@
 /* The command line of turnload. */
 #include "cmd/turnload/args.h"
 
+#include "stun/codec/base64.h"
 #include "stun/codec/integrity.h"
 
 #include <errno.h>
@@ -29,7 +30,14 @@ enum opt {
     OPT_BIND,
     OPT_CHECK,
     OPT_MAX_LOSS,
-    OPT_JSON
+    OPT_JSON,
+    OPT_TRANSPORT,
+    OPT_CA,
+    OPT_BURST,
+    OPT_IDLE,
+    OPT_HOLD,
+    OPT_SOURCES,
+    OPT_SERVER_PID
 };
 
 static const struct option options[] = {
@@ -53,6 +61,13 @@ static const struct option options[] = {
     {"check", no_argument, NULL, OPT_CHECK},
     {"max-loss", required_argument, NULL, OPT_MAX_LOSS},
     {"json", no_argument, NULL, OPT_JSON},
+    {"transport", required_argument, NULL, OPT_TRANSPORT},
+    {"ca", required_argument, NULL, OPT_CA},
+    {"burst", required_argument, NULL, OPT_BURST},
+    {"idle", required_argument, NULL, OPT_IDLE},
+    {"hold", required_argument, NULL, OPT_HOLD},
+    {"sources", required_argument, NULL, OPT_SOURCES},
+    {"server-pid", required_argument, NULL, OPT_SERVER_PID},
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
@@ -141,17 +156,44 @@ static bool take_argv_secret(const char *name, char *s, char dst[static PH_LOAD_
     return ok;
 }
 
+static bool take_transport(const char *s, uint8_t *out)
+{
+    static const struct {
+        const char *name;
+        uint8_t proto;
+    } known[] = {{"udp", PH_UDP}, {"tcp", PH_TCP}, {"tls", PH_TLS}, {"dtls", PH_DTLS}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(s, known[i].name) == 0) {
+            *out = known[i].proto;
+            return true;
+        }
+    return wrong("--transport: \"%s\" is none of udp, tcp, tls, dtls", s);
+}
+
+/* The transport that a URI asks for (RFC 7065 3), unless --transport has said it. */
+static bool take_query(struct ph_load_args *a, const char *s, const char *query, bool secure)
+{
+    bool tcp = strcmp(query, "?transport=tcp") == 0, udp = strcmp(query, "?transport=udp") == 0;
+    if (*query && !tcp && !udp)
+        return wrong("%s: not \"?transport=udp\" or \"?transport=tcp\"", s);
+    uint8_t proto = secure ? (udp ? PH_DTLS : PH_TLS) : (tcp ? PH_TCP : PH_UDP);
+    if (a->proto != PH_PROTO_NONE && a->proto != proto && (secure || *query))
+        return wrong("%s: says another transport than --transport", s);
+    if (a->proto == PH_PROTO_NONE)
+        a->proto = proto;
+    return true;
+}
+
 static bool take_target(struct ph_load_args *a, const char *s)
 {
     const char *host = s;
+    bool secure = strncmp(host, "turns:", 6) == 0;
     a->target = s;
-    if (strncmp(host, "turn:", 5) == 0)
-        host += 5;
-    else if (strncmp(host, "turns:", 6) == 0)
-        return wrong("%s: TLS is not spoken here: write turn:HOST[:PORT]", s);
+    if (secure || strncmp(host, "turn:", 5) == 0)
+        host += secure ? 6 : 5;
     size_t n = strcspn(host, "?");
-    if (host[n] && strcmp(host + n, "?transport=udp") != 0)
-        return wrong("%s: UDP is the only transport here: leave \"%s\" away", s, host + n);
+    if (!take_query(a, s, host + n, secure))
+        return false;
     const char *port = NULL;
     size_t host_n = n;
     if (*host == '[') {
@@ -167,7 +209,7 @@ static bool take_target(struct ph_load_args *a, const char *s)
         return wrong("%s: not HOST[:PORT]", s);
     memcpy(a->host, host, host_n);
     a->host[host_n] = '\0';
-    unsigned v = 3478;
+    unsigned v = a->proto == PH_TLS || a->proto == PH_DTLS ? 5349 : 3478;
     char *end;
     if (port) {
         v = (unsigned)strtoul(port, &end, 10);
@@ -176,6 +218,12 @@ static bool take_target(struct ph_load_args *a, const char *s)
     }
     a->port = (uint16_t)v;
     return true;
+}
+
+static bool take_idle(struct ph_load_args *a, const char *s)
+{
+    a->idle = true;
+    return take_uint("idle", s, 1, 1000000, &a->allocations);
 }
 
 static bool take(struct ph_load_args *a, int opt, char *s)
@@ -203,6 +251,21 @@ static bool take(struct ph_load_args *a, int opt, char *s)
         return take_uint("threads", s, 1, 256, &a->threads);
     case OPT_BIND:
         return take_addr("bind", s, false, &a->bind);
+    case OPT_TRANSPORT:
+        return take_transport(s, &a->proto);
+    case OPT_CA:
+        a->ca = s;
+        return true;
+    case OPT_BURST:
+        return take_uint("burst", s, 1, 64, &a->burst);
+    case OPT_IDLE:
+        return take_idle(a, s);
+    case OPT_HOLD:
+        return take_real("hold", s, 0.1, 1e7, &a->duration_s);
+    case OPT_SOURCES:
+        return take_uint("sources", s, 1, 65536, &a->sources);
+    case OPT_SERVER_PID:
+        return take_uint("server-pid", s, 1, INT_MAX, &a->server_pid);
     case OPT_MAX_LOSS:
         return take_real("max-loss", s, 0, 100, &a->max_loss);
     default:
@@ -264,6 +327,12 @@ static bool consistent(struct ph_load_args *a)
                      a->allocations, a->allocations + 1);
     if (a->pairs && a->peer.family)
         return wrong("--pairs: the allocations are each other's peers: leave --peer away");
+    if (a->idle && (a->pairs || a->peer.family || a->check))
+        return wrong("--idle: nothing is sent: leave --pairs, --peer and --check away");
+    if (a->sources > 1 && a->bind.family == PH_AF_NONE)
+        return wrong("--sources: needs --bind, the first of the addresses");
+    if (a->ca && a->proto != PH_TLS && a->proto != PH_DTLS)
+        return wrong("--ca: there are no certificates without TLS or DTLS");
     if (a->check && a->peer.family)
         return wrong("--peer: the checks need a peer of their own: leave it away with --check");
     if (a->peer.family == PH_AF_INET && a->family == PH_TURNC_IPV6)
@@ -296,6 +365,8 @@ enum ph_load_args_result ph_load_args_read(struct ph_load_args *a, int argc, cha
                                .threads = 1,
                                .payload = 160,
                                .setup_rate = 500,
+                               .burst = 1,
+                               .sources = 1,
                                .rate = 50,
                                .duration_s = 10,
                                .max_loss = 1,

@@ -23,17 +23,23 @@ struct ph_load_args {
     const char *target; /* as given */
     char host[PH_LOAD_HOST_LEN];
     uint16_t port;
+    uint8_t proto; /* to the server: PH_UDP, PH_TCP, PH_TLS, PH_DTLS */
     char user[PH_LOAD_SECRET_LEN], pass[PH_LOAD_SECRET_LEN],
         secret[PH_LOAD_SECRET_LEN]; /* "": not given */
 
     unsigned allocations, threads, payload, setup_rate;
-    double rate; /* packets a second of each flow */
+    unsigned burst;   /* packets of a flow that are sent together */
+    unsigned sources; /* local addresses, from `bind` on */
+    double rate;      /* packets a second of each flow */
     double duration_s, max_loss;
     bool channels; /* else indications */
     bool pairs;    /* allocations relay to each other */
     enum ph_turnc_family family;
     struct ph_addr peer; /* external echo peer; PH_AF_NONE: our own */
     struct ph_addr bind; /* local IP; PH_AF_NONE: any */
+    const char *ca;      /* PEM file; NULL: the server's certificate is not verified */
+    bool idle;           /* allocations that nothing is sent through, for duration_s */
+    unsigned server_pid; /* whose cost is measured; 0: nobody's */
 
     bool check, json, quiet;
     int verbose;

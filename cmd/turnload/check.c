@@ -156,7 +156,14 @@ int ph_load_check_run(const struct ph_load_args *a, const struct ph_addr *server
     struct ph_load_check k = {.args = a, .server = *server, .env = ph_env_system(NULL)};
     struct ph_load_json j = {.f = stdout};
     unsigned count[3] = {0};
-    char text[PH_ADDR_TEXT];
+    char text[PH_ADDR_TEXT], why[PH_LOAD_LINK_WHY];
+    if (a->proto == PH_TLS || a->proto == PH_DTLS) {
+        k.tls = ph_load_tls_new(a->proto, a->host, a->ca, why);
+        if (!k.tls) {
+            fprintf(stderr, "turnload: %s\n", why);
+            return 1;
+        }
+    }
     if (a->json) {
         ph_load_json_open(&j, NULL, '{');
         ph_load_json_text(&j, "program", "turnload");
@@ -181,5 +188,6 @@ int ph_load_check_run(const struct ph_load_args *a, const struct ph_addr *server
                ph_addr_text(server, text), count[PH_LOAD_CHECK_OK], count[PH_LOAD_CHECK_FAILED],
                count[PH_LOAD_CHECK_SKIPPED]);
     }
+    ph_load_tls_free(k.tls);
     return count[PH_LOAD_CHECK_FAILED] ? 1 : 0;
 }

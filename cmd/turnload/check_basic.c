@@ -1,6 +1,5 @@
 /* Checks of Binding, authentication, and the life of an allocation. */
 #include "cmd/turnload/check_priv.h"
-#include "cmd/turnload/net.h"
 #include "stun/codec/algs.h"
 #include "stun/uv/loop.h"
 
@@ -14,12 +13,11 @@ void ph_load_check_binding(struct ph_load_check *k)
     char text[PH_ADDR_TEXT];
     if (!ph_load_client_open(k, &c, &conf))
         return;
-    if (!ph_load_net_mapped(&c.sock, &k->server, &k->env, 3000, &mapped)) {
+    if (!ph_load_check_mapped_of(k, &c.link, 3000, &mapped)) {
         ph_load_check_skip(k, "no answer: the server may be silent about Binding");
     } else {
-        struct ph_addr ip = ph_load_net_source(&k->server);
-        ph_udp_local(&c.sock, &local);
-        bool nat = !ph_addr_eq_ip(&ip, &mapped) || local.port != mapped.port;
+        local = ph_load_link_local(&c.link);
+        bool nat = !ph_addr_eq_endpoint(&local, &mapped);
         ph_load_check_ok(k, "%s, %s", ph_addr_text(&mapped, text), nat ? "behind a NAT" : "no NAT");
     }
     ph_load_client_close(&c);
@@ -61,7 +59,7 @@ void ph_load_check_challenge(struct ph_load_check *k)
         bare_allocate(k, &r);
     if (k->open)
         ph_load_raw_close(&r);
-    ph_udp_close(&r.sock);
+    ph_load_link_close(&r.link);
 }
 
 void ph_load_check_wrong_password(struct ph_load_check *k)
@@ -113,7 +111,7 @@ void ph_load_check_mapped(struct ph_load_check *k)
     char a[PH_ADDR_TEXT], b[PH_ADDR_TEXT];
     if (ph_load_client_up(k, &c, NULL)) {
         const struct ph_addr *told = &ph_turnc_info(c.t)->mapped;
-        bool asked = ph_load_net_mapped(&c.sock, &k->server, &k->env, 1500, &mapped);
+        bool asked = ph_load_check_mapped_of(k, &c.link, 1500, &mapped);
         if (told->family == PH_AF_NONE)
             ph_load_check_fail(k, "Allocate told none");
         else if (!asked)

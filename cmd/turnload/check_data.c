@@ -173,7 +173,7 @@ static bool permit_each_other(struct ph_load_client *a, struct ph_load_client *b
 void ph_load_check_relay_to_relay(struct ph_load_check *k)
 {
     static const uint8_t data[] = "from one allocation to the other";
-    struct ph_load_client a, b = {.sock = {.fd = -1}};
+    struct ph_load_client a, b = {.link = {.fd = -1}};
     if (ph_load_client_up(k, &a, NULL) && ph_load_client_up(k, &b, NULL)) {
         if (!permit_each_other(&a, &b)) {
             if (a.ev.code == 403) {

@@ -2,6 +2,7 @@
 #include "cmd/turnload/check_priv.h"
 #include "cmd/turnload/net.h"
 #include "stun/base/error.h"
+#include "stun/client.h"
 #include "stun/codec/demux.h"
 #include "stun/uv/loop.h"
 #include "stun/uv/sockaddr.h"
@@ -10,44 +11,86 @@
 #include <string.h>
 
 /* Given up after 4.5 s: five sends within 2.1 s and some patience. */
-static const struct ph_txn_conf timing = {.rto = PH_MS(300), .rc = 4, .rm = 8};
+static const struct ph_txn_conf timing = {.rto = PH_MS(300), .rc = 4, .rm = 8, .ti = PH_MS(4500)};
 
+enum { CONNECT_MS = 6000, BINDING_RTO_MS = 200 };
 enum { ASK_MS = 6000, DATA_MS = 1500, DATA_TRIES = 3, BINDING_MS = 1000 };
 
 struct ph_turnc_conf ph_load_client_conf(const struct ph_load_check *k)
 {
     return (struct ph_turnc_conf){.server = k->server,
+                                  .reliable = ph_load_is_stream(k->args->proto),
                                   .user = ph_str(k->args->user),
                                   .password = ph_str(k->args->pass),
                                   .txn = timing};
 }
 
-static struct ph_addr local_any(const struct ph_load_check *k)
+bool ph_load_check_connect(struct ph_load_check *k, struct ph_load_link *l)
 {
-    return k->args->bind.family == k->server.family
-               ? k->args->bind
-               : (struct ph_addr){.family = k->server.family, .proto = PH_UDP};
+    struct ph_addr at =
+        k->args->bind.family == k->server.family ? k->args->bind : (struct ph_addr){0};
+    ph_ns end = ph_now() + PH_MS(CONNECT_MS);
+    int r = ph_load_link_open(l, &k->server, &at, k->tls);
+    while (r >= 0 && (r = ph_load_link_step(l)) == 0) {
+        ph_ns left = ph_min_ns(end - ph_now(), ph_load_link_wait(l));
+        if (ph_now() >= end)
+            r = PH_E_TIMEOUT;
+        else
+            ph_load_link_poll(l, (int)(left / PH_MS(1)) + 1);
+    }
+    if (r > 0)
+        return true;
+    const char *tls = ph_load_link_why();
+    k->silent |= r == PH_E_TIMEOUT;
+    return ph_load_check_fail(k, "cannot connect: %s", *tls ? tls : ph_strerror(r));
+}
+
+/* The next message; reads if there is none left of the last time. */
+static bool take_message(struct ph_load_link *l, struct ph_pkt *p)
+{
+    return ph_load_link_next(l, p) || (ph_load_link_read(l) > 0 && ph_load_link_next(l, p));
+}
+
+bool ph_load_check_mapped_of(struct ph_load_check *k, struct ph_load_link *l, int timeout_ms,
+                             struct ph_addr *mapped)
+{
+    struct ph_stunc c;
+    struct ph_stunc_ev ev = {0};
+    struct ph_stunc_ask ask = {
+        .server = k->server,
+        .txn = {.rto = PH_MS(BINDING_RTO_MS), .reliable = ph_load_is_stream(l->proto)}};
+    ph_ns end = ph_now() + PH_MS(timeout_ms);
+    ph_stunc_init(&c, &k->env);
+    ph_stunc_start(&c, &ask, ph_now());
+    while (ph_now() < end) {
+        uint8_t buf[512];
+        struct ph_pkt p = {.b = {buf, sizeof buf, 0, 0}};
+        while (ph_stunc_output(&c, &p, ph_now()))
+            ph_load_link_put(l, &p);
+        ph_ns until = ph_min_ns(end, ph_stunc_deadline(&c)) - ph_now();
+        ph_load_link_poll(l, (int)(until / PH_MS(1)) + 1);
+        while (take_message(l, &p))
+            ph_stunc_input(&c, &p, ph_now());
+        ph_stunc_tick(&c, ph_now());
+        if (ph_stunc_event(&c, &ev)) {
+            *mapped = ev.mapped;
+            mapped->proto = PH_UDP;
+            return ev.result == PH_STUNC_MAPPED;
+        }
+    }
+    return false;
 }
 
 bool ph_load_client_open(struct ph_load_check *k, struct ph_load_client *c,
                          const struct ph_turnc_conf *conf)
 {
-    struct ph_addr at = local_any(k);
-    *c = (struct ph_load_client){.k = k, .sock = {.fd = -1}};
-    int err = ph_udp_open(&c->sock, &at, &(struct ph_udp_opts){0});
-    if (err < 0)
-        return ph_load_check_fail(k, "cannot open a socket: %s", ph_strerror(err));
+    *c = (struct ph_load_client){.k = k, .link = {.fd = -1}};
+    if (!ph_load_check_connect(k, &c->link))
+        return false;
     c->t = ph_turnc_new(conf, &k->env);
     if (!c->t)
         return ph_load_check_fail(k, "out of memory");
     return true;
-}
-
-static void send_pkt(const struct ph_udp *s, const struct ph_pkt *p)
-{
-    union ph_sockaddr to;
-    socklen_t n = ph_sockaddr_set(&to, &p->dst);
-    sendto(s->fd, ph_buf_data(&p->b), p->b.len, 0, &to.sa, n);
 }
 
 static void send_due(struct ph_load_client *c)
@@ -55,21 +98,23 @@ static void send_due(struct ph_load_client *c)
     uint8_t buf[PH_TURNC_OUTPUT];
     struct ph_pkt p = {.b = {buf, sizeof buf, 0, 0}};
     while (ph_turnc_output(c->t, &p, ph_now()))
-        send_pkt(&c->sock, &p);
+        ph_load_link_put(&c->link, &p);
 }
 
-/* Takes one packet.  Returns true if it was a payload. */
+/* Takes what has come up to the first payload.  Returns true if there was one. */
 static bool take(struct ph_load_client *c)
 {
-    union ph_sockaddr from;
-    socklen_t from_n = sizeof from;
-    ssize_t n = recvfrom(c->sock.fd, c->buf, sizeof c->buf, MSG_DONTWAIT, &from.sa, &from_n);
-    if (n < 0)
-        return false;
-    c->in = (struct ph_pkt){.b = {c->buf, sizeof c->buf, 0, (uint32_t)n}};
-    ph_sockaddr_get(&c->in.src, &from, PH_UDP);
-    c->by_channel = ph_demux(c->buf, (size_t)n) == PH_DEMUX_CHANNEL;
-    return ph_turnc_input(c->t, &c->in, ph_now()) == PH_DATA;
+    struct ph_pkt p;
+    while (take_message(&c->link, &p)) {
+        c->by_channel = ph_demux(ph_buf_data(&p.b), p.b.len) == PH_DEMUX_CHANNEL;
+        if (ph_turnc_input(c->t, &p, ph_now()) != PH_DATA || p.b.len > sizeof c->buf)
+            continue;
+        c->in = p;
+        c->in.b = (struct ph_buf){c->buf, sizeof c->buf, 0, p.b.len};
+        memcpy(c->buf, ph_buf_data(&p.b), p.b.len);
+        return true;
+    }
+    return false;
 }
 
 static int next_event(struct ph_load_client *c, int what, int or_what)
@@ -95,7 +140,7 @@ int ph_load_client_wait(struct ph_load_client *c, int what, int or_what, int tim
         ph_ns now = ph_now(), until = ph_min_ns(end, ph_turnc_deadline(c->t));
         if (now >= end)
             return -1;
-        if (ph_load_net_wait(c->sock.fd, until > now ? (int)((until - now) / PH_MS(1)) + 1 : 0) &&
+        if (ph_load_link_poll(&c->link, until > now ? (int)((until - now) / PH_MS(1)) + 1 : 0) &&
             take(c) && (what == PH_LOAD_CLIENT_DATA || or_what == PH_LOAD_CLIENT_DATA))
             return PH_LOAD_CLIENT_DATA;
         ph_turnc_tick(c->t, ph_now());
@@ -133,7 +178,8 @@ void ph_load_client_close(struct ph_load_client *c)
         ph_load_client_wait(c, PH_TURNC_RELEASED, -1, 1000);
     ph_turnc_free(c->t);
     c->t = NULL;
-    ph_udp_close(&c->sock);
+    ph_load_link_flush(&c->link);
+    ph_load_link_close(&c->link);
 }
 
 static bool ask(struct ph_load_client *c, int err, const char *name, int good, int bad,
@@ -170,7 +216,8 @@ bool ph_load_client_send(struct ph_load_client *c, const struct ph_addr *to, con
     int err = ph_turnc_wrap(c->t, &p, to);
     if (err < 0)
         return ph_load_check_fail(c->k, "cannot send: %s", ph_strerror(err));
-    send_pkt(&c->sock, &p);
+    ph_load_link_put(&c->link, &p);
+    ph_load_link_flush(&c->link);
     return true;
 }
 

@@ -6,6 +6,7 @@
 #define PH_CMD_TURNLOAD_CHECK_PRIV_H
 
 #include "cmd/turnload/args.h"
+#include "cmd/turnload/link.h"
 #include "stun/base/env.h"
 #include "stun/base/time.h"
 #include "stun/codec/integrity.h"
@@ -20,6 +21,7 @@ struct ph_load_check {
     const struct ph_load_args *args;
     struct ph_addr server;
     struct ph_env env;
+    struct ph_load_tls *tls; /* NULL: plain */
     /* what earlier checks have found out */
     bool silent;         /* the server answers nothing */
     bool open;           /* it wants no credentials */
@@ -50,7 +52,7 @@ bool ph_load_check_fail(struct ph_load_check *k, const char *fmt, ...)
 
 struct ph_load_client {
     struct ph_load_check *k;
-    struct ph_udp sock;
+    struct ph_load_link link;
     struct ph_turnc *t;
     struct ph_turnc_ev ev; /* the last event; its reason is in `reason` */
     char reason[128];
@@ -61,6 +63,13 @@ struct ph_load_client {
 
 /* A configuration with server and credentials. */
 struct ph_turnc_conf ph_load_client_conf(const struct ph_load_check *k);
+
+/* Connects to the server.  False: the check has failed. */
+bool ph_load_check_connect(struct ph_load_check *k, struct ph_load_link *l);
+
+/* Asks by Binding how the server sees a link.  Waits up to timeout_ms.  True and *mapped if it answered. */
+bool ph_load_check_mapped_of(struct ph_load_check *k, struct ph_load_link *l, int timeout_ms,
+                             struct ph_addr *mapped);
 
 /* Opens a socket and makes an idle client.  False: the check has failed. */
 bool ph_load_client_open(struct ph_load_check *k, struct ph_load_client *c,
@@ -110,7 +119,7 @@ void ph_load_peer_end_send(const struct ph_load_peer_end *p, const struct ph_add
 
 struct ph_load_raw {
     struct ph_load_check *k;
-    struct ph_udp sock;
+    struct ph_load_link link;
     uint8_t req[2048], ans[2048];
     uint32_t req_n;
     struct ph_msgw w;

@@ -1,10 +1,7 @@
 /* Requests made by hand, for what the TURN client would not do. */
 #include "cmd/turnload/check_priv.h"
-#include "cmd/turnload/net.h"
-#include "stun/base/error.h"
 #include "stun/codec/algs.h"
 #include "stun/uv/loop.h"
-#include "stun/uv/sockaddr.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,14 +35,10 @@ bool ph_load_raw_learn(struct ph_load_raw *r)
 
 bool ph_load_raw_open(struct ph_load_check *k, struct ph_load_raw *r)
 {
-    struct ph_addr at = k->args->bind.family == k->server.family
-                            ? k->args->bind
-                            : (struct ph_addr){.family = k->server.family, .proto = PH_UDP};
     char text[160];
-    *r = (struct ph_load_raw){.k = k, .sock = {.fd = -1}};
-    int err = ph_udp_open(&r->sock, &at, &(struct ph_udp_opts){0});
-    if (err < 0)
-        return ph_load_check_fail(k, "cannot open a socket: %s", ph_strerror(err));
+    *r = (struct ph_load_raw){.k = k, .link = {.fd = -1}};
+    if (!ph_load_check_connect(k, &r->link))
+        return false;
     if (k->open)
         return true;
     ph_load_raw_begin_allocate(r);
@@ -57,7 +50,7 @@ bool ph_load_raw_open(struct ph_load_check *k, struct ph_load_raw *r)
 
 void ph_load_raw_close(struct ph_load_raw *r)
 {
-    if (r->sock.fd >= 0) {
+    if (r->link.state == PH_LOAD_LINK_UP) {
         ph_load_raw_begin(r, PH_REFRESH);
         ph_msgw_uint(&r->w, PH_ATTR_LIFETIME, 0);
         ph_load_raw_sign(r);
@@ -68,7 +61,7 @@ void ph_load_raw_close(struct ph_load_raw *r)
             ph_load_raw_exchange(r);
         }
     }
-    ph_udp_close(&r->sock);
+    ph_load_link_close(&r->link);
     ph_wipe(&r->key, sizeof r->key);
 }
 
@@ -112,22 +105,37 @@ void ph_load_raw_sign(struct ph_load_raw *r)
 }
 
 /* Waits for the answer to the request.  Returns its code, 0 or -1. */
+/* Whether a message is the answer; 0 success, an error code, -1 no. */
+static int answer(struct ph_load_raw *r, const struct ph_pkt *p)
+{
+    struct ph_slice reason = {0};
+    uint16_t code = 0;
+    if (p->b.len > sizeof r->ans)
+        return -1;
+    memcpy(r->ans, ph_buf_data(&p->b), p->b.len);
+    if (ph_msg_parse(&r->m, r->ans, p->b.len) < 0 ||
+        memcmp(ph_msg_txid(&r->m), r->req + 8, PH_TXID_LEN) != 0)
+        return -1;
+    if (r->m.cls == PH_SUCCESS)
+        return 0;
+    if (r->m.cls != PH_ERROR || ph_msg_error(&r->m, &code, &reason) != 0)
+        return -1;
+    copy(r->reason, sizeof r->reason, reason);
+    return code;
+}
+
 static int receive(struct ph_load_raw *r, ph_ns end)
 {
+    struct ph_pkt p;
     for (ph_ns now; (now = ph_now()) < end;) {
-        struct ph_slice reason = {0};
-        uint16_t code = 0;
-        if (!ph_load_net_wait(r->sock.fd, (int)((end - now) / PH_MS(1)) + 1))
+        if (!ph_load_link_poll(&r->link, (int)((end - now) / PH_MS(1)) + 1))
             return -1;
-        ssize_t n = recv(r->sock.fd, r->ans, sizeof r->ans, MSG_DONTWAIT);
-        if (n < 0 || ph_msg_parse(&r->m, r->ans, (size_t)n) < 0 ||
-            memcmp(ph_msg_txid(&r->m), r->req + 8, PH_TXID_LEN) != 0)
-            continue;
-        if (r->m.cls == PH_SUCCESS)
-            return 0;
-        if (r->m.cls == PH_ERROR && ph_msg_error(&r->m, &code, &reason) == 0) {
-            copy(r->reason, sizeof r->reason, reason);
-            return code;
+        if (ph_load_link_read(&r->link) < 0)
+            return -1;
+        while (ph_load_link_next(&r->link, &p)) {
+            int code = answer(r, &p);
+            if (code >= 0)
+                return code;
         }
     }
     return -1;
@@ -135,12 +143,12 @@ static int receive(struct ph_load_raw *r, ph_ns end)
 
 int ph_load_raw_repeat(struct ph_load_raw *r)
 {
-    union ph_sockaddr to;
-    socklen_t n = ph_sockaddr_set(&to, &r->k->server);
+    struct ph_pkt p = {.b = {r->req, sizeof r->req, 0, r->req_n}};
+    bool stream = ph_load_is_stream(r->link.proto);
     r->reason[0] = '\0';
-    for (int i = 0; i < TRIES; i++) {
-        sendto(r->sock.fd, r->req, r->req_n, 0, &to.sa, n);
-        int code = receive(r, ph_now() + PH_MS(WAIT_MS));
+    for (int i = 0; i < (stream ? 1 : TRIES); i++) {
+        ph_load_link_put(&r->link, &p);
+        int code = receive(r, ph_now() + PH_MS(WAIT_MS) * (stream ? TRIES : 1));
         if (code >= 0)
             return code;
     }

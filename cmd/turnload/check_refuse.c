@@ -148,6 +148,10 @@ void ph_load_check_retransmission(struct ph_load_check *k)
     struct ph_load_raw r;
     struct ph_addr first, again;
     char a[PH_ADDR_TEXT], b[PH_ADDR_TEXT], text[160];
+    if (ph_load_is_stream(k->args->proto)) {
+        ph_load_check_skip(k, "nothing is sent twice on a stream");
+        return;
+    }
     if (ph_load_raw_open(k, &r) && ph_load_raw_allocate(&r)) {
         int err = ph_msg_addr(&r.m, PH_IX_XOR_RELAYED_ADDRESS, &first);
         int code = ph_load_raw_repeat(&r);

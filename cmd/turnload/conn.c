@@ -9,20 +9,17 @@
 #include <sys/epoll.h>
 
 /* Five sends within 7.5 s, given up after 9.5 s: a test need not wait as long as a phone call. */
-static const struct ph_txn_conf timing = {.rto = PH_MS(500), .rc = 5, .rm = 4};
+static const struct ph_txn_conf timing = {.rto = PH_MS(500), .rc = 5, .rm = 4, .ti = PH_MS(9500)};
 
-enum { SOCKET_BUFFER = 1 << 20, MAX_PORTS = 5 };
+enum { MAX_PORTS = 5 };
+
+#define CONNECT_AT_MOST PH_SEC(20) /* to a server that is busy with the handshakes of others */
 
 #define PARTNER_FAILED "the other allocation of the pair failed"
 
-static uint32_t index_of(const struct ph_load *l, const struct ph_load_conn *c)
-{
-    return (uint32_t)(c - l->conn);
-}
-
 static struct ph_load_conn *partner(struct ph_load *l, struct ph_load_conn *c)
 {
-    return &l->conn[index_of(l, c) ^ 1];
+    return &l->conn[ph_load_conn_index(l, c) ^ 1];
 }
 
 void ph_load_conn_close(struct ph_load *l, struct ph_load_conn *c)
@@ -35,11 +32,10 @@ void ph_load_conn_close(struct ph_load *l, struct ph_load_conn *c)
     }
     ph_turnc_free(c->t);
     c->t = NULL;
-    ph_heap_set(&l->timers, index_of(l, c), PH_NEVER);
+    ph_heap_set(&l->timers, ph_load_conn_index(l, c), PH_NEVER);
     for (unsigned i = 0; i < l->flows_each; i++)
         ph_heap_set(&l->sends, c->flow + i, PH_NEVER);
-    ph_batch_flush(l->batch); /* what is queued points to the socket */
-    ph_udp_close(&c->sock);
+    ph_load_way_close(l, c);
     if (c->state != PH_LOAD_CONN_OVER)
         l->over++;
     c->state = PH_LOAD_CONN_OVER;
@@ -57,10 +53,12 @@ static void failed(struct ph_load *l, struct ph_load_conn *c, const char *what,
         snprintf(why, sizeof why, "%s: %u %.60s", what, ev->code,
                  *ev->reason ? ev->reason : ph_stun_reason(ev->code));
     else
-        snprintf(why, sizeof why, "%s: %s", what, ph_strerror(ev->err));
+        snprintf(why, sizeof why, "%s: %.60s", what,
+                 *ev->reason ? ev->reason : ph_strerror(ev->err));
     ph_load_stats_error(l->s, 1, "%s", why);
     if (l->a->verbose)
-        fprintf(stderr, "turnload: allocation %u: %s\n", l->w->first + index_of(l, c), why);
+        fprintf(stderr, "turnload: allocation %u: %s\n", l->w->first + ph_load_conn_index(l, c),
+                why);
     bool settled = c->state == PH_LOAD_CONN_READY || c->state == PH_LOAD_CONN_RELEASING;
     if (settled) {
         l->s->lost++;
@@ -82,31 +80,19 @@ static void failed_locally(struct ph_load *l, struct ph_load_conn *c, const char
 
 /* --- set-up ------------------------------------------------------------------------------- */
 
-void ph_load_conn_start(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
+/* The way is there: asks for the allocation. */
+static void allocate(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
 {
     const struct ph_load_args *a = l->a;
-    const struct ph_addr *server = &l->w->run->server;
-    struct ph_addr at = a->bind.family == server->family
-                            ? a->bind
-                            : (struct ph_addr){.family = server->family, .proto = PH_UDP};
-    struct ph_udp_opts o = {.rcvbuf = SOCKET_BUFFER, .sndbuf = SOCKET_BUFFER, .recverr = true};
-    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = index_of(l, c)};
-    struct ph_turnc_conf conf = {.server = *server,
-                                 .sock = index_of(l, c),
+    struct ph_turnc_conf conf = {.server = l->w->run->server,
+                                 .sock = ph_load_conn_index(l, c),
+                                 .reliable = ph_load_is_stream(a->proto),
                                  .user = ph_str(a->user),
                                  .password = ph_str(a->pass),
                                  .family = a->family,
                                  .txn = timing,
                                  .max_permissions = 4,
                                  .max_channels = 4};
-    c->state = PH_LOAD_CONN_ALLOCATING;
-    c->started_at = now;
-    int err = ph_udp_open(&c->sock, &at, &o);
-    if (err < 0) {
-        failed_locally(l, c, "open a socket", err);
-        return;
-    }
-    epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, c->sock.fd, &ev);
     c->t = ph_turnc_new(&conf, &l->w->run->env);
     if (!c->t) {
         failed_locally(l, c, "make a client", PH_E_NOMEM);
@@ -114,6 +100,51 @@ void ph_load_conn_start(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
     }
     ph_turnc_allocate(c->t, now);
     ph_load_conn_drain(l, c, now);
+}
+
+static void link_failed(struct ph_load *l, struct ph_load_conn *c, int err)
+{
+    struct ph_turnc_ev ev = {.err = err, .reason = ph_load_link_why()};
+    if (c->state == PH_LOAD_CONN_RELEASING) {
+        l->s->release_failed++; /* closed instead of answered */
+        ph_load_conn_close(l, c);
+        return;
+    }
+    if (err == PH_E_STATE)
+        ev.reason = "closed by the server";
+    failed(l, c, c->t ? "connection" : "connect", &ev);
+}
+
+/* Goes on connecting.  True: the way is there. */
+static bool connect_on(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
+{
+    int r = ph_load_link_step(&c->link);
+    if (r > 0 && c->link.ssl && !l->s->tls[0])
+        snprintf(l->s->tls, sizeof l->s->tls, "%s %s", SSL_get_version(c->link.ssl),
+                 SSL_get_cipher_name(c->link.ssl));
+    if (r > 0)
+        return true;
+    if (r == 0 && now - c->started_at >= CONNECT_AT_MOST)
+        r = PH_E_TIMEOUT;
+    if (r < 0) {
+        link_failed(l, c, r);
+        return false;
+    }
+    ph_ns wait = ph_load_link_wait(&c->link), end = c->started_at + CONNECT_AT_MOST;
+    ph_heap_set(&l->timers, ph_load_conn_index(l, c), wait < end - now ? now + wait : end);
+    ph_load_way_watch(l, c);
+    return false;
+}
+
+void ph_load_conn_start(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
+{
+    c->state = PH_LOAD_CONN_ALLOCATING;
+    c->started_at = now;
+    int err = ph_load_way_open(l, c);
+    if (err < 0)
+        failed_locally(l, c, "open a socket", err);
+    else if (!ph_load_by_link(l) || connect_on(l, c, now))
+        allocate(l, c, now);
 }
 
 /* Asks for what lets the flows through. */
@@ -140,6 +171,14 @@ static void add_flow(struct ph_load *l, struct ph_load_conn *c, struct ph_addr p
         l->flow[c->flow + c->n_flows++].peer = peer;
 }
 
+static void ready(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
+{
+    c->state = PH_LOAD_CONN_READY;
+    ph_load_hist_add(&l->s->ready, now - c->started_at);
+    l->s->up++;
+    l->settled++;
+}
+
 static void allocated(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
 {
     const struct ph_addr *relay = ph_turnc_info(c->t)->relay;
@@ -148,6 +187,10 @@ static void allocated(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
         if (relay[i].family)
             ph_load_peer_punch(l, &relay[i]);
     c->state = PH_LOAD_CONN_PREPARING;
+    if (l->a->idle) {
+        ready(l, c, now);
+        return;
+    }
     if (!l->a->pairs) {
         for (unsigned i = 0; i < l->flows_each; i++)
             add_flow(l, c, ph_load_peer_of_flow(l, i));
@@ -173,12 +216,8 @@ static void allocated(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
 
 static void flow_ready(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
 {
-    if (c->state != PH_LOAD_CONN_PREPARING || ++c->n_ready < c->n_flows)
-        return;
-    c->state = PH_LOAD_CONN_READY;
-    ph_load_hist_add(&l->s->ready, now - c->started_at);
-    l->s->up++;
-    l->settled++;
+    if (c->state == PH_LOAD_CONN_PREPARING && ++c->n_ready >= c->n_flows)
+        ready(l, c, now);
 }
 
 /* The server still knows an old allocation of this port: take another one (RFC 8656 7.4). */
@@ -189,8 +228,7 @@ static bool take_other_port(struct ph_load *l, struct ph_load_conn *c, const str
         return false;
     ph_turnc_free(c->t);
     c->t = NULL;
-    ph_batch_flush(l->batch); /* what is queued points to the socket */
-    ph_udp_close(&c->sock);
+    ph_load_way_close(l, c);
     ph_load_conn_start(l, c, now);
     return true;
 }
@@ -247,19 +285,22 @@ void ph_load_conn_drain(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
             ph_batch_scratch(l->batch, &p);
             if (!ph_turnc_output(c->t, &p, now))
                 break;
-            ph_batch_send(l->batch, &c->sock, &p);
+            ph_load_way_put(l, c, &p);
         }
         if ((more = ph_turnc_event(c->t, &ev)))
             handle_event(l, c, &ev, now);
     }
     if (c->t)
-        ph_heap_set(&l->timers, index_of(l, c), ph_turnc_deadline(c->t));
+        ph_heap_set(&l->timers, ph_load_conn_index(l, c), ph_turnc_deadline(c->t));
 }
 
 void ph_load_conn_tick(struct ph_load *l, struct ph_load_conn *c, ph_ns now)
 {
-    if (!c->t)
+    if (!c->t) {
+        if (c->state == PH_LOAD_CONN_ALLOCATING && ph_load_by_link(l) && connect_on(l, c, now))
+            allocate(l, c, now);
         return;
+    }
     ph_turnc_tick(c->t, now);
     ph_load_conn_drain(l, c, now);
 }
@@ -289,7 +330,8 @@ void ph_load_conn_send(struct ph_load *l, struct ph_load_conn *c, struct ph_load
         ph_load_stats_error(l->s, 1, "send: the allocation is not usable");
         return;
     }
-    ph_batch_send(l->batch, &c->sock, &p);
+    if (!ph_load_way_put(l, c, &p))
+        l->s->unqueued++;
     l->s->sent++;
     l->s->sent_bytes += l->a->payload;
 }
@@ -322,12 +364,47 @@ static void take_errors(struct ph_load *l, struct ph_load_conn *c)
         failed_locally(l, c, "allocate", -err);
 }
 
+/* A connection of any kind has something to read, or can be written. */
+static void link_ready(struct ph_load *l, struct ph_load_conn *c)
+{
+    struct ph_pkt p;
+    ph_ns now = ph_now();
+    bool consumed = false;
+    int more;
+    if (!c->t) {
+        if (connect_on(l, c, now))
+            allocate(l, c, now);
+        return;
+    }
+    do {
+        more = ph_load_link_read(&c->link);
+        now = ph_now();
+        while (more > 0 && ph_load_link_next(&c->link, &p)) {
+            int verdict = ph_turnc_input(c->t, &p, now);
+            if (verdict == PH_DATA)
+                take_data(l, &p, now);
+            consumed |= verdict == PH_CONSUMED;
+        }
+    } while (more > 1);
+    if (consumed)
+        ph_load_conn_drain(l, c, now);
+    if (more < 0 && c->state != PH_LOAD_CONN_OVER)
+        link_failed(l, c, more);
+    if (c->state != PH_LOAD_CONN_OVER && c->link.want_out)
+        ph_load_link_flush(&c->link);
+    ph_load_way_watch(l, c);
+}
+
 void ph_load_conn_readable(struct ph_load *l, struct ph_load_conn *c, uint32_t events)
 {
     struct ph_pkt p;
     int n;
     if (c->state == PH_LOAD_CONN_OVER)
         return;
+    if (ph_load_by_link(l)) {
+        link_ready(l, c);
+        return;
+    }
     if (events & EPOLLERR)
         take_errors(l, c);
     bool consumed = false;

@@ -21,6 +21,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "turnload: %s: %s\n", a.host, gai_strerror(err));
         return 1;
     }
+    server.proto = a.proto;
     ph_load_args_make_credentials(&a, (int64_t)time(NULL));
     int status = a.check ? ph_load_check_run(&a, &server) : ph_load_run(&a, &server);
     ph_wipe(a.pass, sizeof a.pass);

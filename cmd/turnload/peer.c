@@ -12,7 +12,7 @@ enum { PEER_BUFFER = 4 << 20, BINDING_WAIT_MS = 1000 };
 
 static bool wants(const struct ph_load_args *a, uint8_t family)
 {
-    if (a->pairs || a->peer.family)
+    if (a->pairs || a->peer.family || a->idle)
         return false;
     switch (a->family) {
     case PH_TURNC_BOTH:

@@ -23,7 +23,7 @@ const char *ph_load_report_verdict(const struct ph_load_report *r)
         return "allocations were lost";
     if (s->corrupted)
         return "packets were corrupted";
-    if (s->sent == 0)
+    if (s->sent == 0 && !r->args->idle)
         return "nothing was sent";
     if (ph_load_stats_loss(s) > r->args->max_loss)
         return "more loss than allowed";
@@ -75,6 +75,40 @@ static void text_packets(const struct ph_load_stats *s, FILE *f)
                 "not sent", ph_load_stats_not_sent(s));
 }
 
+static const char *transport(const struct ph_load_args *a)
+{
+    return a->proto == PH_TCP    ? "tcp"
+           : a->proto == PH_TLS  ? "tls"
+           : a->proto == PH_DTLS ? "dtls"
+                                 : "udp";
+}
+
+/* us of processor time for each packet out of the server. */
+static double each(const struct ph_load_cost *c, ph_ns v)
+{
+    return c->packets ? (double)v / 1e3 / (double)c->packets : 0;
+}
+
+/* Bytes of memory for each allocation. */
+static double grown(const struct ph_load_report *r)
+{
+    uint64_t n = r->stats->up + r->stats->lost;
+    return n ? ((double)r->cost.bytes - (double)r->cost.bytes_before) / (double)n : 0;
+}
+
+static void text_cost(const struct ph_load_report *r, FILE *f)
+{
+    const struct ph_load_cost *c = &r->cost;
+    if (c->packets)
+        fprintf(f, "%-14s %.3f us a packet (%.3f user, %.3f system) of %" PRIu64 " out of it\n",
+                "server CPU", each(c, c->cpu), each(c, c->user), each(c, c->cpu - c->user),
+                c->packets);
+    fprintf(f, "%-14s %.3f s in %.1f s\n", "server busy", (double)c->cpu / 1e9,
+            (double)r->stats->run / 1e9);
+    fprintf(f, "%-14s %.1f MB, %.1f kB more for each allocation\n", "server memory",
+            (double)c->bytes / 1e6, grown(r) / 1e3);
+}
+
 void ph_load_report_text(const struct ph_load_report *r, FILE *f)
 {
     const struct ph_load_args *a = r->args;
@@ -82,10 +116,15 @@ void ph_load_report_text(const struct ph_load_report *r, FILE *f)
     const char *why = ph_load_report_verdict(r);
     char server[PH_ADDR_TEXT];
     ph_addr_text(&r->server, server);
-    fprintf(f, "%-14s %s\n", "server", server);
-    fprintf(f, "%-14s %u x %g packets/s of %u bytes by %s%s, %.1f s%s\n", "load", a->allocations,
-            a->rate, a->payload, mode(a), a->pairs ? " in pairs" : "", (double)s->run / 1e9,
-            r->stopped ? " (stopped)" : "");
+    fprintf(f, "%-14s %s over %s%s%s\n", "server", server, transport(a), s->tls[0] ? ", " : "",
+            s->tls);
+    if (a->idle)
+        fprintf(f, "%-14s %u idle allocations for %.1f s%s\n", "load", a->allocations,
+                (double)s->run / 1e9, r->stopped ? " (stopped)" : "");
+    else
+        fprintf(f, "%-14s %u x %g packets/s of %u bytes by %s%s, %.1f s%s\n", "load",
+                a->allocations, a->rate, a->payload, mode(a), a->pairs ? " in pairs" : "",
+                (double)s->run / 1e9, r->stopped ? " (stopped)" : "");
     fprintf(f, "%-14s %" PRIu64 " ready, %" PRIu64 " failed, %" PRIu64 " lost", "allocations",
             s->up + s->lost, s->failed, s->lost);
     if (s->release_failed)
@@ -102,10 +141,14 @@ void ph_load_report_text(const struct ph_load_report *r, FILE *f)
         fprintf(f, "%-14s mean %.3f  max %.3f ms\n", "jitter",
                 s->jitter_n ? s->jitter_sum / (double)s->jitter_n / 1e6 : 0, ms(s->jitter_max));
     }
+    if (r->cost.known)
+        text_cost(r, f);
     for (unsigned i = 0; i < PH_LOAD_STATS_ERRORS && s->error[i].n; i++)
         fprintf(f, "%-14s %" PRIu64 " x %s\n", "failure", s->error[i].n, s->error[i].text);
     if (why)
         fprintf(f, "%-14s %s\n", "FAILED", why);
+    else if (a->idle)
+        fprintf(f, "%-14s all of them stayed\n", "passed");
     else
         fprintf(f, "%-14s loss %.3f %% is within %g %%\n", "passed", ph_load_stats_loss(s),
                 a->max_loss);
@@ -129,6 +172,10 @@ static void json_load(struct ph_load_json *j, const struct ph_load_report *r)
 {
     const struct ph_load_args *a = r->args;
     ph_load_json_open(j, "load", '{');
+    ph_load_json_text(j, "transport", transport(a));
+    ph_load_json_text(j, "tls", r->stats->tls);
+    ph_load_json_bool(j, "idle", a->idle);
+    ph_load_json_uint(j, "burst", a->burst);
     ph_load_json_uint(j, "allocations", a->allocations);
     ph_load_json_real(j, "rate", a->rate);
     ph_load_json_uint(j, "payload", a->payload);
@@ -172,6 +219,21 @@ static void json_packets(struct ph_load_json *j, const struct ph_load_stats *s)
     ph_load_json_close(j, '}');
 }
 
+static void json_cost(struct ph_load_json *j, const struct ph_load_report *r)
+{
+    const struct ph_load_cost *c = &r->cost;
+    ph_load_json_open(j, "cost", '{');
+    ph_load_json_real(j, "cpu_seconds", (double)c->cpu / 1e9);
+    ph_load_json_uint(j, "packets", c->packets);
+    ph_load_json_real(j, "cpu_us_per_packet", each(c, c->cpu));
+    ph_load_json_real(j, "user_us_per_packet", each(c, c->user));
+    ph_load_json_real(j, "system_us_per_packet", each(c, c->cpu - c->user));
+    ph_load_json_uint(j, "memory_before", c->bytes_before);
+    ph_load_json_uint(j, "memory", c->bytes);
+    ph_load_json_real(j, "memory_per_allocation", grown(r));
+    ph_load_json_close(j, '}');
+}
+
 void ph_load_report_json(const struct ph_load_report *r, FILE *f)
 {
     const struct ph_load_stats *s = r->stats;
@@ -192,6 +254,8 @@ void ph_load_report_json(const struct ph_load_report *r, FILE *f)
     ph_load_json_real(&j, "mean", s->jitter_n ? s->jitter_sum / (double)s->jitter_n / 1e6 : 0);
     ph_load_json_real(&j, "max", ms(s->jitter_max));
     ph_load_json_close(&j, '}');
+    if (r->cost.known)
+        json_cost(&j, r);
     ph_load_json_open(&j, "failures", '[');
     for (unsigned i = 0; i < PH_LOAD_STATS_ERRORS && s->error[i].n; i++) {
         ph_load_json_open(&j, NULL, '{');

@@ -9,10 +9,19 @@
 
 #include <stdio.h>
 
+/* What the server process has used while packets were sent (--server-pid). */
+struct ph_load_cost {
+    bool known;
+    ph_ns cpu, user;              /* in all, and of it in user mode */
+    uint64_t packets;             /* that came out of it meanwhile */
+    uint64_t bytes_before, bytes; /* resident: before the first allocation, with all of them */
+};
+
 struct ph_load_report {
     const struct ph_load_args *args;
     struct ph_addr server;
     const struct ph_load_stats *stats;
+    struct ph_load_cost cost;
     bool stopped; /* by Ctrl-C */
 };
 

@@ -112,6 +112,9 @@ void ph_load_stats_merge(struct ph_load_stats *sum, const struct ph_load_stats *
     sum->strange += one->strange;
     sum->behind += one->behind;
     sum->echoed += one->echoed;
+    sum->unqueued += one->unqueued;
+    if (!sum->tls[0])
+        memcpy(sum->tls, one->tls, sizeof sum->tls);
     ph_load_hist_merge(&sum->delay, &one->delay);
     ph_load_hist_merge(&sum->allocate, &one->allocate);
     ph_load_hist_merge(&sum->ready, &one->ready);
@@ -132,7 +135,7 @@ void ph_load_stats_merge(struct ph_load_stats *sum, const struct ph_load_stats *
 uint64_t ph_load_stats_not_sent(const struct ph_load_stats *s)
 {
     return s->io.drop_full + s->io.drop_too_big + s->io.drop_unreachable + s->io.drop_denied +
-           s->io.drop_other;
+           s->io.drop_other + s->unqueued;
 }
 
 uint64_t ph_load_stats_lost(const struct ph_load_stats *s)

@@ -53,6 +53,8 @@ struct ph_load_stats {
     uint64_t strange;                    /* packets that are not of this run */
     uint64_t behind;                     /* not sent because turnload itself could not keep up */
     uint64_t echoed;                     /* by our own peer */
+    uint64_t unqueued;                   /* not sent: a connection would not take it */
+    char tls[96];                        /* version and cipher of a connection, "" without */
     struct ph_load_hist delay;           /* round trip, or one way with --pairs */
     struct ph_load_hist allocate, ready; /* from the start to ALLOCATED, and to the first packet */
     double jitter_sum;                   /* over flows (RFC 3550 6.4.1), ns */

@@ -32,10 +32,10 @@ static void start_sending(struct ph_load *l, ph_ns now)
     for (uint32_t i = 0; i < l->n_flows; i++) {
         struct ph_load_flow *f = &l->flow[i];
         if (ph_load_conn_of(l, f)->state != PH_LOAD_CONN_READY || f->peer.family == PH_AF_NONE)
-            continue;
+            continue; /* and idle ones have no peer */
         /* Spread over the interval, so that flows do not send in step. */
         uint32_t ppm = ph_env_below(&l->w->run->env, 1000000);
-        f->next_at = now + (ph_ns)((double)l->interval * ppm / 1e6);
+        f->next_at = now + (ph_ns)((double)l->interval * l->a->burst * ppm / 1e6);
         ph_heap_set(&l->sends, i, f->next_at);
     }
 }
@@ -117,9 +117,10 @@ static void send_flow(struct ph_load *l, uint32_t i, ph_ns now)
         l->s->behind += missed;
         f->next_at += (ph_ns)missed * l->interval;
     }
-    for (unsigned n = 0; n < BURST && f->next_at <= now; n++) {
-        ph_load_conn_send(l, ph_load_conn_of(l, f), f, now);
-        f->next_at += l->interval;
+    for (unsigned n = 0; n < BURST && f->next_at <= now; n += l->a->burst) {
+        for (unsigned k = 0; k < l->a->burst; k++)
+            ph_load_conn_send(l, ph_load_conn_of(l, f), f, now);
+        f->next_at += l->interval * l->a->burst;
     }
     ph_heap_set(&l->sends, i, f->next_at);
 }
@@ -146,7 +147,7 @@ static void receive(struct ph_load *l, ph_ns wait)
         else
             ph_load_conn_readable(l, &l->conn[id], ev[i].events);
     }
-    ph_batch_flush(l->batch);
+    ph_load_ways_flush(l);
 }
 
 static void publish(struct ph_load *l)
@@ -156,6 +157,10 @@ static void publish(struct ph_load *l)
     atomic_store_explicit(&p->failed, l->s->failed + l->s->lost, memory_order_relaxed);
     atomic_store_explicit(&p->sent, l->s->sent, memory_order_relaxed);
     atomic_store_explicit(&p->received, l->s->received, memory_order_relaxed);
+    /* On its way each packet comes out of the server twice: at the peer and at the client. */
+    bool own = !l->a->pairs && !l->a->peer.family;
+    atomic_store_explicit(&p->relayed, l->s->received + (own ? l->s->echoed : l->s->received),
+                          memory_order_relaxed);
 }
 
 static void loop(struct ph_load *l)
@@ -169,7 +174,7 @@ static void loop(struct ph_load *l)
             break;
         if (l->phase == PH_LOAD_SENDING)
             send_due(l, now);
-        ph_batch_flush(l->batch);
+        ph_load_ways_flush(l);
         publish(l);
         next = ph_min_ns(next, ph_min_ns(ph_heap_next(&l->timers), ph_heap_next(&l->sends)));
         receive(l, ph_min_ns(next - ph_now(), POLL_AT_MOST));
@@ -187,11 +192,12 @@ static bool open_load(struct ph_load *l)
     l->interval = (ph_ns)(1e9 / l->a->rate);
     l->conn = calloc(l->n, sizeof *l->conn);
     l->flow = calloc(l->n_flows, sizeof *l->flow);
+    l->dirty = calloc(l->n, sizeof *l->dirty);
     l->batch = ph_batch_new(NULL);
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     ph_heap_init(&l->timers);
     ph_heap_init(&l->sends);
-    if (!l->conn || !l->flow || !l->batch || l->epoll_fd < 0) {
+    if (!l->conn || !l->flow || !l->dirty || !l->batch || l->epoll_fd < 0) {
         snprintf(l->w->error, sizeof l->w->error, "cannot start a thread: %s",
                  l->epoll_fd < 0 ? strerror(errno) : "out of memory");
         return false;
@@ -218,6 +224,7 @@ static void close_load(struct ph_load *l)
     ph_heap_fini(&l->sends);
     free(l->conn);
     free(l->flow);
+    free(l->dirty);
     if (l->epoll_fd >= 0)
         close(l->epoll_fd);
 }

@@ -10,6 +10,7 @@
 #define PH_CMD_TURNLOAD_WORKER_H
 
 #include "cmd/turnload/args.h"
+#include "cmd/turnload/link.h"
 #include "cmd/turnload/stats.h"
 #include "stun/base/env.h"
 #include "stun/uv/udp.h"
@@ -23,6 +24,7 @@ struct ph_load_run {
     const struct ph_load_args *args;
     struct ph_env env;
     struct ph_addr server;
+    struct ph_load_tls *tls;     /* NULL: plain */
     uint32_t id;                 /* in every packet */
     _Atomic unsigned setting_up; /* workers that are not ready to send yet */
     _Atomic bool stop;           /* end early, with the report */
@@ -31,6 +33,7 @@ struct ph_load_run {
 /* Where a worker is, for the progress line. */
 struct ph_load_progress {
     _Atomic uint64_t up, failed, sent, received;
+    _Atomic uint64_t relayed; /* packets that the server has put out */
     _Atomic unsigned sending, done;
 };
 

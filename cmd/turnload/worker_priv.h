@@ -1,5 +1,6 @@
 /*
- * The inside of a worker, for worker.c (the loop), conn.c (allocations) and peer.c (the echo peer).
+ * The inside of a worker, for worker.c (the loop), conn.c (allocations), way.c (their way to the server)
+ * and peer.c (the echo peer).
  */
 #ifndef PH_CMD_TURNLOAD_WORKER_PRIV_H
 #define PH_CMD_TURNLOAD_WORKER_PRIV_H
@@ -23,7 +24,10 @@ enum ph_load_conn_state {
 
 /* An allocation. */
 struct ph_load_conn {
-    struct ph_udp sock;
+    struct ph_udp sock;       /* over UDP: shared batches of datagrams */
+    struct ph_load_link link; /* over anything else */
+    bool dirty;               /* in ph_load.dirty */
+    bool watched_out;         /* its writability */
     struct ph_turnc *t;
     uint8_t state; /* enum ph_load_conn_state */
     uint8_t n_flows, n_ready;
@@ -56,6 +60,8 @@ struct ph_load {
     int epoll_fd;
     struct ph_load_conn *conn;
     struct ph_load_flow *flow;
+    uint32_t *dirty; /* connections with something to write */
+    uint32_t n_dirty;
     uint32_t n, n_flows, flows_each;
     struct ph_heap timers, sends; /* of allocations, of flows */
     struct ph_load_peer peer[2];  /* IPv4, IPv6 */
@@ -93,6 +99,32 @@ static inline struct ph_load_conn *ph_load_conn_of(struct ph_load *l, const stru
 {
     return &l->conn[(uint32_t)(f - l->flow) / l->flows_each];
 }
+
+static inline uint32_t ph_load_conn_index(const struct ph_load *l, const struct ph_load_conn *c)
+{
+    return (uint32_t)(c - l->conn);
+}
+
+/* --- way.c -------------------------------------------------------------------------------- */
+
+/* Over anything but UDP each allocation has a connection of its own. */
+static inline bool ph_load_by_link(const struct ph_load *l)
+{
+    return l->a->proto != PH_UDP;
+}
+
+/* Opens a socket, or begins to connect, and watches it.  0 or a negative error. */
+int ph_load_way_open(struct ph_load *l, struct ph_load_conn *c);
+void ph_load_way_close(struct ph_load *l, struct ph_load_conn *c);
+
+/* Sends a message; on connections it waits for the others of this turn.  False: dropped. */
+bool ph_load_way_put(struct ph_load *l, struct ph_load_conn *c, const struct ph_pkt *p);
+
+/* Sends what is queued, of datagrams and on connections. */
+void ph_load_ways_flush(struct ph_load *l);
+
+/* Watches for what its link waits for. */
+void ph_load_way_watch(struct ph_load *l, struct ph_load_conn *c);
 
 /* --- peer.c ------------------------------------------------------------------------------- */
 

@@ -37,12 +37,12 @@ free_port() {
     fail "no free port"
 }
 
-# serve SERVER OPTIONS...: start a server on a free port of loopback; PORT is where.
+# serve SERVER OPTIONS...: start a server on a free port of loopback; PORT is where, PORT + 1 with TLS if it has that.
 serve() {
     local server=$1
     shift
     PORT=$(free_port)
-    "$server" -n -L 127.0.0.1 -L ::1 -p "$PORT" -r example.org --allow-loopback-peers --no-tls --no-dtls --no-tcp \
+    "$server" -n -L 127.0.0.1 -L ::1 -p "$PORT" -r example.org --allow-loopback-peers --tls-listening-port=$((PORT + 1)) \
         --no-cli --log-file=stdout --pidfile="$T/$PORT.pid" "$@" >"$T/server-$PORT.out" 2>&1 &
     SERVER=$!
     PIDS+=("$SERVER")
@@ -79,7 +79,16 @@ v = json.load(open(sys.argv[1]))
 for k in sys.argv[2].split("."): v = v[k]
 print(v)' "$T/run.out" "$1"
 }
-is() { [ "$(number "$1")" = "$2" ] || fail "$1 is $(number "$1") instead of $2"; }
+
+# is KEY VALUE...: what the JSON report says of each.
+is() {
+    python3 -c 'import json, sys
+report = json.load(open(sys.argv[1]))
+for key, want in zip(sys.argv[2::2], sys.argv[3::2]):
+    v = report
+    for k in key.split("."): v = v[k]
+    if str(v) != want: sys.exit(f"{key} is {v} instead of {want}")' "$T/run.out" "$@" 2>"$T/is.err" || fail "$(cat "$T/is.err")"
+}
 
 # wrong MESSAGE OPTIONS...: status 2 and one line that says it.
 wrong() {
@@ -111,8 +120,18 @@ test_options() {
     wrong '--user: needs --pass' -u alice 127.0.0.1
     wrong '--pass: needs --user' -w secret 127.0.0.1
     wrong '--pass: cannot read' -u alice -w "@$T/none" 127.0.0.1
-    wrong 'TLS is not spoken' turns:127.0.0.1
-    wrong 'UDP is the only transport' turn:127.0.0.1?transport=tcp
+    wrong '--transport: "sctp" is none of udp, tcp, tls, dtls' --transport sctp 127.0.0.1
+    wrong 'not "?transport=udp" or "?transport=tcp"' turn:127.0.0.1?transport=sctp
+    wrong 'another transport than --transport' --transport udp turn:127.0.0.1?transport=tcp
+    wrong 'another transport than --transport' --transport tcp turns:127.0.0.1
+    wrong '--ca: there are no certificates' --ca "$T/x" turn:127.0.0.1?transport=tcp
+    wrong '--sources: needs --bind' --sources 2 127.0.0.1
+    wrong '--idle: nothing is sent' --idle 2 --pairs 127.0.0.1
+    wrong '--burst: "65" is not a whole number from 1 to 64' --burst 65 127.0.0.1
+    run 1 --ca "$T/none" turns:127.0.0.1
+    has "$T/none: "
+    run 1 --server-pid 2147483647 127.0.0.1
+    has "there is no process 2147483647"
     wrong 'the port is not a number' turn:127.0.0.1:99999
     wrong 'not HOST' turn:
     run 0 --help
@@ -130,12 +149,7 @@ test_loads() {
         step "$1: load ${how:-by channels}"
         # shellcheck disable=SC2086
         run 0 "${user[@]}" -n 6 --json $how "127.0.0.1:$PORT"
-        is passed True
-        is allocations.ready 6
-        is packets.lost 0
-        is packets.corrupted 0
-        is packets.duplicated 0
-        is packets.strange 0
+        is passed True allocations.ready 6 packets.lost 0 packets.corrupted 0 packets.duplicated 0 packets.strange 0
         [ "$(number packets.sent)" -gt 150 ] || fail "only $(number packets.sent) packets were sent"
         [ "$(number packets.received)" = "$(number delay_ms.count)" ] || fail "delays do not add up"
         ok
@@ -161,6 +175,53 @@ while True:
     run 0 "${user[@]}" -n 300 -r 10 --json "127.0.0.1:$PORT"
     is allocations.ready 300
     ok
+}
+
+# test_transports NAME: over TCP, TLS and DTLS.  The certificate is for 127.0.0.1.
+test_transports() {
+    local transport port user=(-u user -w pass -q)
+    for transport in tcp tls dtls; do
+        port=$PORT
+        [ $transport = tcp ] || port=$((PORT + 1))
+        for how in "" --indications --pairs "--threads 2" "-l 1001" "--burst 16 -r 800"; do
+            step "$1: load over $transport ${how:-by channels}"
+            # shellcheck disable=SC2086
+            run 0 "${user[@]}" -t 0.6 -n 6 --json $how --transport $transport "127.0.0.1:$port"
+            is passed True load.transport $transport allocations.ready 6 packets.lost 0 packets.corrupted 0
+            [ "$(number packets.sent)" -gt 150 ] || fail "only $(number packets.sent) packets were sent"
+            ok
+        done
+        step "$1: $transport clients that stay idle, from several addresses"
+        run 0 "${user[@]}" --idle 60 --hold 0.5 --bind 127.0.0.2 --sources 3 --server-pid "$SERVER" --json \
+            --transport $transport "127.0.0.1:$port"
+        is allocations.ready 60 packets.sent 0
+        [ "$(number cost.memory)" -gt 1000000 ] || fail "the server's memory is $(number cost.memory)"
+        ok
+    done
+    step "$1: what a packet costs the server"
+    run 0 "${user[@]}" -n 4 -r 500 -t 1 --server-pid "$SERVER" --json "turn:127.0.0.1:$PORT?transport=tcp"
+    python3 -c 'import json, sys
+c = json.load(open(sys.argv[1]))["cost"]
+assert 3000 < c["packets"] < 4100, c
+assert 0 < c["cpu_us_per_packet"] < 1000, c
+assert abs(c["user_us_per_packet"] + c["system_us_per_packet"] - c["cpu_us_per_packet"]) < 0.01, c' "$T/run.out" ||
+        fail "cost"
+    ok
+    step "$1: certificates are verified if asked for"
+    run 0 "${user[@]}" -t 0.3 --ca "$T/server.crt" "turns:127.0.0.1:$((PORT + 1))"
+    has "over tls, TLSv1"
+    run 0 "${user[@]}" -t 0.3 --ca "$T/server.crt" "turns:127.0.0.1:$((PORT + 1))?transport=udp"
+    has "over dtls, DTLSv1.2"
+    run 1 "${user[@]}" -t 0.3 --ca "$T/other.crt" "turns:127.0.0.1:$((PORT + 1))"
+    has "connect: certificate verify failed"
+    run 1 "${user[@]}" -t 0.3 --ca "$T/server.crt" -6 "turns:[::1]:$((PORT + 1))"
+    has "connect: certificate verify failed"
+    ok
+    for transport in tcp tls dtls; do
+        port=$PORT
+        [ $transport = tcp ] || port=$((PORT + 1))
+        test_checks_of "$1" "$2" --transport $transport "127.0.0.1:$port"
+    done
 }
 
 test_failures() {
@@ -197,20 +258,28 @@ test_interrupt() {
     ok
 }
 
-# test_checks NAME KNOWN: all checks pass, except those of the list; the exit status says so.
-test_checks() {
-    local name status=0
-    [ -z "$2" ] || status=1
-    step "$1: checks"
-    run $status --check -u user -w pass "127.0.0.1:$PORT"
+# test_checks_of NAME KNOWN OPTIONS...: all checks pass, except those of the list; the exit status says so.
+test_checks_of() {
+    local who=$1 known=$2 name status=0
+    shift 2
+    [ -z "$known" ] || status=1
+    step "$who: checks $*"
+    run $status --check -u user -w pass "$@"
     while read -r name; do
-        [[ " $2 " == *" $name "* ]] || { cat "$T/run.out"; fail "check $name"; }
+        [[ " $known " == *" $name "* ]] || { cat "$T/run.out"; fail "check $name"; }
     done < <(sed -n 's/^FAILED *\([a-z0-9-]*\).*/\1/p' "$T/run.out")
     for name in binding challenge wrong-password allocate permission indication channel no-permission refresh; do
         grep -q "^ok  *$name " "$T/run.out" || { cat "$T/run.out"; fail "check $name is not ok"; }
     done
     sed -n '/^FAILED\|^skipped/p' "$T/run.out"
     ok
+}
+
+# test_checks NAME KNOWN
+test_checks() {
+    local status=0
+    [ -z "$2" ] || status=1
+    test_checks_of "$1" "$2" "127.0.0.1:$PORT"
     step "$1: checks as JSON"
     run $status --check --json -u user -w pass "127.0.0.1:$PORT"
     [ "$(number ok)" -ge 20 ] || fail "only $(number ok) are ok"
@@ -238,18 +307,27 @@ test_rest() {
 
 # test_server NAME PROGRAM KNOWN
 test_server() {
-    serve "$2" --lt-cred-mech -u user:pass
+    serve "$2" --lt-cred-mech -u user:pass --cert="$T/server.crt" --pkey="$T/server.key"
     test_loads "$1"
     test_failures "$1"
     test_interrupt "$1"
     test_checks "$1" "$3"
+    test_transports "$1" "$3"
     stop_server "$2"
-    serve "$2" --use-auth-secret --static-auth-secret=north
+    serve "$2" --no-tls --no-dtls --use-auth-secret --static-auth-secret=north
     test_rest "$1"
     stop_server "$2"
 }
 
+# certificate NAME: a key and a certificate for 127.0.0.1 that vouches for itself.
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" \
+        -addext subjectAltName=IP:127.0.0.1 -keyout "$T/$1.key" -out "$T/$1.crt" 2>/dev/null || fail "openssl"
+}
+
 test_options
+certificate server
+certificate other
 tested=0
 if command -v turnserver >/dev/null; then
     # What coturn 4.6 answers otherwise than RFC 8656 says, or lets through.
