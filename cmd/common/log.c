@@ -1,5 +1,5 @@
 /*
- * Log lines: time, level, escaped text.
+ * Log lines: time, level, escaped text, fields.
  */
 #include "cmd/common/log.h"
 
@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A line of 1023 bytes whose every byte becomes six ("\u001b"), and what goes around it. */
-enum { LINE = 1023 * 6 + 512, STAMP = 96, SYSLOG = -1, CLOSED = -2 };
+/* A message of 1023 bytes whose every byte becomes six ("\u001b") and what goes around it fit with room for fields;
+ * TAIL bytes are kept for what ends a line. */
+enum { LINE = 16384, TAIL = 32, STAMP = 96, SYSLOG = -1, CLOSED = -2 };
 
 static const struct {
     const char *text, *json;
@@ -35,14 +37,24 @@ static const struct {
 
 /* A line under construction; what does not fit is cut. */
 struct line {
-    char b[LINE];
+    char b[LINE + TAIL];
     size_t n;
+    bool full; /* something was cut */
 };
 
 static void put(struct line *l, const char *s, size_t n)
 {
-    size_t room = sizeof l->b - 1 - l->n; /* one byte is kept for the newline */
+    size_t room = l->n < LINE ? LINE - l->n : 0;
+    l->full = l->full || n > room;
     n = n < room ? n : room;
+    memcpy(l->b + l->n, s, n);
+    l->n += n;
+}
+
+/* The same into the part that is kept for the end. */
+static void put_tail(struct line *l, const char *s)
+{
+    size_t n = strlen(s);
     memcpy(l->b + l->n, s, n);
     l->n += n;
 }
@@ -68,35 +80,51 @@ static size_t character(const uint8_t *p, size_t n)
     return k;
 }
 
-/* The code point of a control character (C0, DEL, C1), or -1. */
+/* The code point of a control character (C0, DEL, C1) or of one that is not seen but turns the line round or breaks it
+ * (U+200B to 200F, 2028 to 202E, 2060 to 206F, FEFF), or -1. */
 static int control(const uint8_t *p, size_t k)
 {
     if (k == 1)
         return p[0] < 0x20 || p[0] == 0x7F ? p[0] : -1;
-    return k == 2 && p[0] == 0xC2 && p[1] < 0xA0 ? p[1] : -1;
+    if (k == 2)
+        return p[0] == 0xC2 && p[1] < 0xA0 ? p[1] : -1;
+    int c = k == 3 ? (p[0] & 0x0F) << 12 | (p[1] & 0x3F) << 6 | (p[2] & 0x3F) : 0;
+    return (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
+                   (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF
+               ? c
+               : -1;
 }
 
-static void put_escaped(struct line *l, const char *s, bool json)
+/* How text is escaped: bare text of ours, in quotes behind a key, in JSON. */
+enum escape { BARE, QUOTED, JSON };
+
+static void put_bytes(struct line *l, struct ph_slice s, enum escape how)
 {
     char esc[8];
-    const uint8_t *p = (const uint8_t *)s;
-    for (size_t n = strlen(s), k; n; p += k, n -= k) {
+    const uint8_t *p = s.p;
+    for (size_t n = s.n, k; n; p += k, n -= k) {
         k = character(p, n);
         int c = k ? control(p, k) : -1;
         if (k && c < 0) {
-            if (json && (*p == '"' || *p == '\\'))
+            if (how != BARE && (*p == '"' || *p == '\\'))
                 put_text(l, "\\");
             put(l, (const char *)p, k);
             continue;
         }
-        if (json && !k)
+        if (how == JSON && !k)
             put_text(l, "\\ufffd");
         else
             put(l, esc,
-                (size_t)snprintf(esc, sizeof esc, json ? "\\u%04x" : "\\x%02x",
+                (size_t)snprintf(esc, sizeof esc,
+                                 how == JSON || (k && c > 0xFF) ? "\\u%04x" : "\\x%02x",
                                  (unsigned)(k ? c : *p)));
         k = k ? k : 1;
     }
+}
+
+static void put_escaped(struct line *l, const char *s, bool json)
+{
+    put_bytes(l, ph_str(s), json ? JSON : BARE);
 }
 
 /* ---- time ---- */
@@ -150,8 +178,98 @@ static void write_all(int fd, const char *p, size_t n)
     }
 }
 
+/* ---- fields ---- */
+
+static void put_number(struct line *l, const struct ph_log_field *f)
+{
+    char text[32];
+    if (f->kind == PH_LOG_UINT)
+        snprintf(text, sizeof text, "%" PRIu64, f->uint);
+    else
+        snprintf(text, sizeof text, "%.3f", f->real);
+    put_text(l, text);
+}
+
+static void put_string(struct line *l, struct ph_slice s, bool json)
+{
+    bool cut = s.n > PH_LOG_TEXT_MAX;
+    s.n = cut ? PH_LOG_TEXT_MAX : s.n;
+    put_text(l, "\"");
+    put_bytes(l, s, json ? JSON : QUOTED);
+    put_text(l, cut ? "...\"" : "\"");
+}
+
+/* Text: a,b,+3.  JSON: ["a","b","+3"]. */
+static void put_addrs(struct line *l, const struct ph_log_field *f, bool json)
+{
+    char text[PH_ADDR_TEXT];
+    bool list = json && (f->list || f->n != 1 || f->more);
+    put_text(l, list ? "[" : "");
+    for (unsigned i = 0; i < f->n; i++) {
+        put_text(l, i ? "," : "");
+        put_text(l, json ? "\"" : "");
+        put_text(l, ph_addr_text(&f->addr[i], text));
+        put_text(l, json ? "\"" : "");
+    }
+    if (f->more) {
+        snprintf(text, sizeof text, json ? "%s\"+%u\"" : "%s+%u", f->n ? "," : "", f->more);
+        put_text(l, text);
+    }
+    if (!json && !f->n && !f->more)
+        put_text(l, "-");
+    put_text(l, list ? "]" : "");
+}
+
+static void put_value(struct line *l, const struct ph_log_field *f, bool json)
+{
+    switch (f->kind) {
+    case PH_LOG_WORD:
+        put_text(l, json ? "\"" : "");
+        put_bytes(l, f->text, json ? JSON : BARE);
+        put_text(l, json ? "\"" : "");
+        break;
+    case PH_LOG_TEXT:
+        put_string(l, f->text, json);
+        break;
+    case PH_LOG_UINT:
+    case PH_LOG_REAL:
+        put_number(l, f);
+        break;
+    case PH_LOG_ADDRS:
+        put_addrs(l, f, json);
+        break;
+    }
+}
+
+/* All fields that fit as a whole. */
+static void put_fields(struct line *l, const struct ph_log_field *f, size_t n, bool json)
+{
+    bool left_out = false;
+    for (size_t i = 0; i < n; i++) {
+        size_t before = l->n;
+        l->full = false;
+        put_text(l, json ? ",\"" : " ");
+        put_text(l, f[i].key);
+        put_text(l, json ? "\":" : "=");
+        put_value(l, &f[i], json);
+        if (l->full) {
+            l->n = before;
+            left_out = true;
+        }
+    }
+    if (left_out)
+        put_tail(l, json ? ",\"truncated\":true" : " truncated=true");
+}
+
+/* ---- lines ---- */
+
+struct fields {
+    const struct ph_log_field *v;
+    size_t n;
+};
+
 static void format_json(const struct ph_logger *l, struct line *o, enum ph_log_level level,
-                        const char *text)
+                        const char *text, struct fields f)
 {
     char at[STAMP];
     stamp(l, at);
@@ -163,21 +281,19 @@ static void format_json(const struct ph_logger *l, struct line *o, enum ph_log_l
     put_escaped(o, l->program, true);
     put_text(o, "\",\"message\":\"");
     put_escaped(o, text, true);
-    put_text(o, "\"}");
+    put_text(o, "\"");
+    put_fields(o, f.v, f.n, true);
+    put_tail(o, "}");
 }
 
 static void format_text(const struct ph_logger *l, struct line *o, enum ph_log_level level,
-                        const char *text)
+                        const char *text, struct fields f)
 {
     char head[STAMP];
-    if (l->fd == SYSLOG) {
-        put_escaped(o, text, false);
-        return;
-    }
     if (l->journal) {
         snprintf(head, sizeof head, "<%d>", levels[level].priority);
         put_text(o, head);
-    } else {
+    } else if (l->fd != SYSLOG) {
         stamp(l, head);
         put_escaped(o, head, false);
         put_text(o, " ");
@@ -185,20 +301,47 @@ static void format_text(const struct ph_logger *l, struct line *o, enum ph_log_l
         put_text(o, " ");
     }
     put_escaped(o, text, false);
+    put_fields(o, f.v, f.n, false);
 }
 
-static void write_line(void *ctx, enum ph_log_level level, const char *text)
+static void write_with(const struct ph_logger *l, enum ph_log_level level, const char *text,
+                       struct fields f)
 {
-    const struct ph_logger *l = ctx;
-    struct line o = {.n = 0};
-    (l->json ? format_json : format_text)(l, &o, level, text);
+    struct line o;
+    o.n = 0;
+    o.full = false;
+    (l->json ? format_json : format_text)(l, &o, level, text, f);
     if (l->fd == SYSLOG)
         syslog(levels[level].priority, "%.*s", (int)o.n, o.b);
-    o.b[o.n++] = '\n';
+    put_tail(&o, "\n");
     if (l->fd >= 0)
         write_all(l->fd, o.b, o.n);
     if (l->also_stderr && l->fd != STDERR_FILENO)
         write_all(STDERR_FILENO, o.b, o.n);
+}
+
+static void write_line(void *ctx, enum ph_log_level level, const char *text)
+{
+    write_with(ctx, level, text, (struct fields){0});
+}
+
+void ph_log_fields(const struct ph_env *e, enum ph_log_level level, const char *message,
+                   const struct ph_log_field *f, size_t n)
+{
+    const struct ph_log *log = e->log;
+    if (!log || level > log->level)
+        return;
+    if (log->fn == write_line) {
+        write_with(log->ctx, level, message, (struct fields){f, n});
+        return;
+    }
+    struct line o; /* somebody else's log, which escapes by itself: once more does no harm */
+    o.n = 0;
+    o.full = false;
+    put_text(&o, message);
+    put_fields(&o, f, n, false);
+    o.b[o.n] = '\0';
+    log->fn(log->ctx, level, o.b);
 }
 
 /* ---- opening ---- */

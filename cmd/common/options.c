@@ -46,14 +46,21 @@ static void free_sets(struct ph_opt_sets *s)
     free(s->v);
 }
 
+void ph_opts_clear(struct ph_opts *o)
+{
+    for (size_t i = 0; i < o->n_messages; i++)
+        free(o->message[i].text);
+    o->n_messages = 0;
+    o->failed = false;
+}
+
 void ph_opts_free(struct ph_opts *o)
 {
     if (!o)
         return;
     free_sets(&o->file);
     free_sets(&o->argv);
-    for (size_t i = 0; i < o->n_messages; i++)
-        free(o->message[i].text);
+    ph_opts_clear(o);
     free(o->message);
     for (size_t i = 0; i < o->n_names; i++)
         free(o->name[i]);
@@ -70,6 +77,14 @@ void ph__opts_add(struct ph_opts *o, const struct ph_opt *opt, const char *file,
         s->v = ph__opts_alloc(s->v, s->cap, sizeof *s->v);
     }
     s->v[s->n++] = (struct ph_opt_set){opt, ph__opts_copy(value, n), file, line};
+}
+
+void ph_opts_copy_argv(struct ph_opts *o, const struct ph_opts *from)
+{
+    for (size_t i = 0; i < from->argv.n; i++) {
+        const struct ph_opt_set *s = &from->argv.v[i];
+        ph__opts_add(o, s->opt, NULL, 0, s->value, strlen(s->value));
+    }
 }
 
 /* ---- going over what was given ---- */
@@ -178,11 +193,13 @@ const char *ph_opts_shown(const struct ph_opt_set *s, char *dst, size_t n)
     size_t len = strlen(s->value);
     if ((s->opt->flags & PH_OPT_SECRET) && len) {
         snprintf(dst, n, "***");
-    } else if (s->opt->flags & PH_OPT_SECRET_TAIL) {
-        const char *colon = strchr(s->value, ':');
+    } else if (s->opt->flags & (PH_OPT_SECRET_TAIL | PH_OPT_SECRET_WORD)) {
+        const char *ends = s->opt->flags & PH_OPT_SECRET_TAIL ? ":" : " \t";
+        size_t head_n = strcspn(s->value, ends);
+        bool has_tail = s->value[head_n] != '\0';
         char head[SHOWN_MAX];
-        ph__opts_escape(head, sizeof head, s->value, colon ? (size_t)(colon - s->value) : 0);
-        snprintf(dst, n, "%s%s", head, colon ? ":***" : "***");
+        ph__opts_escape(head, sizeof head, s->value, has_tail ? head_n : 0);
+        snprintf(dst, n, "%s%.1s%s", head, has_tail ? ends : "", len ? "***" : "");
     } else {
         ph__opts_escape(dst, n, s->value, len);
     }

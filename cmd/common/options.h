@@ -25,8 +25,8 @@
 #include <stdio.h>
 
 enum ph_opt_kind {
-    PH_OPT_BOOL,     /* bool; without a value: true */
-    PH_OPT_UINT,     /* uint32_t from min to max, 0 to 4294967295 if max is 0 */
+    PH_OPT_BOOL, /* bool; without a value: true */
+    PH_OPT_UINT, /* uint32_t (uint64_t if PH_OPT_WIDE) from min to max; all there are if max is 0 */
     PH_OPT_CHOICE,   /* uint32_t: the place of the word in `words`, "a|b|c" */
     PH_OPT_TEXT,     /* const char *; lives as long as the ph_opts */
     PH_OPT_IP,       /* struct ph_addr: a numeric IP address without port */
@@ -38,14 +38,20 @@ enum ph_opt_kind {
 enum ph_opt_status { PH_OPT_HONOURED, PH_OPT_IGNORED, PH_OPT_REFUSED };
 
 enum {
-    PH_OPT_SECRET = 1,      /* the value is never shown */
-    PH_OPT_SECRET_TAIL = 2, /* what follows the first ':' is never shown */
-    PH_OPT_BARE = 4,        /* the value may be left out: then it is dflt */
-    PH_OPT_ARGV = 8,        /* for the command line alone */
-    PH_OPT_INVERT = 16,     /* BOOL: stores the opposite */
-    PH_OPT_REPEAT = 32,     /* may be given several times; else the last one counts */
-    PH_OPT_TELL = 64        /* IGNORED: worth a line when the program starts */
+    PH_OPT_SECRET = 1,        /* the value is never shown */
+    PH_OPT_SECRET_TAIL = 2,   /* what follows the first ':' is never shown */
+    PH_OPT_BARE = 4,          /* the value may be left out: then it is dflt */
+    PH_OPT_ARGV = 8,          /* for the command line alone */
+    PH_OPT_INVERT = 16,       /* BOOL: stores the opposite */
+    PH_OPT_REPEAT = 32,       /* may be given several times; else the last one counts */
+    PH_OPT_TELL = 64,         /* IGNORED: worth a line when the program starts */
+    PH_OPT_WIDE = 128,        /* UINT: the member is a uint64_t, up to PH_OPT_WIDE_MAX */
+    PH_OPT_LIVE = 256,        /* may change while the program runs (ph_opts_changes) */
+    PH_OPT_SECRET_WORD = 512, /* what follows the first blank is never shown */
+    PH_OPT_SECRETS = PH_OPT_SECRET | PH_OPT_SECRET_TAIL | PH_OPT_SECRET_WORD
 };
+
+#define PH_OPT_WIDE_MAX 1000000000000000 /* 10^15 */
 
 #define PH_OPT_NOWHERE UINT32_MAX
 
@@ -55,13 +61,14 @@ struct ph_opt {
     char letter;    /* 0: none */
     uint8_t kind;   /* enum ph_opt_kind */
     uint8_t status; /* enum ph_opt_status */
-    uint8_t flags;  /* PH_OPT_... */
+    uint16_t flags; /* PH_OPT_... */
     uint32_t min, max, dflt;
     uint32_t offset;      /* of the member in the plain struct; PH_OPT_NOWHERE: not stored */
     const char *words;    /* CHOICE: the words; other kinds: what the help calls the value */
     const char *standard; /* the default of the program that set the standard (coturn), or NULL */
     const char *help;     /* a sentence */
     const char *note; /* not honoured: why, and what to do instead.  Honoured: what is different */
+    const char *example; /* a value for the sample file; NULL: the default will do */
 };
 
 /* An option that was given. */
@@ -95,6 +102,9 @@ void ph_opts_read_text(struct ph_opts *o, const char *name, const char *text, si
 /* Reads a command line, argv[0] excepted.  Overwrites secrets in argv. */
 void ph_opts_read_argv(struct ph_opts *o, int argc, char **argv);
 
+/* Takes over the command line that another set was given, since argv is read only once (its secrets go). */
+void ph_opts_copy_argv(struct ph_opts *o, const struct ph_opts *from);
+
 /* Converts what was given and stores it in the plain struct dst: file first, then command line, each in
  * order.  What is not given leaves its member alone.  Refused options and bad values become errors. */
 void ph_opts_apply(struct ph_opts *o, void *dst);
@@ -121,6 +131,9 @@ void ph_opts_say(struct ph_opts *o, enum ph_log_level level, const struct ph_opt
 /* True once there is an error. */
 bool ph_opts_failed(const struct ph_opts *o);
 
+/* Forgets all messages, and that there was an error. */
+void ph_opts_clear(struct ph_opts *o);
+
 /* Message i, in the order they were made; NULL when there are no more. */
 const struct ph_opt_message *ph_opts_message(const struct ph_opts *o, size_t i);
 
@@ -141,6 +154,18 @@ void ph_opts_help(const struct ph_opts *o, FILE *f);
 
 /* Writes a line for each option that was given: honoured, ignored or refused, where, and why. */
 void ph_opts_report(const struct ph_opts *o, FILE *f);
+
+/* Writes every honoured option with the value in force, taken from the plain struct src, and where it comes from. */
+void ph_opts_effective(const struct ph_opts *o, const void *src, FILE *f);
+
+/* Writes a sample file: every honoured option, commented out, under its heading and with its help; values are the
+ * examples of the table, else those of the plain struct `defaults`. */
+void ph_opts_sample(const struct ph_opts *o, const void *defaults, FILE *f);
+
+/* Writes the names of the options that were given differently in `now`, as "a, b": those that may change while the
+ * program runs, or those that may not.  Cut to n bytes.  Returns how many there are. */
+unsigned ph_opts_changes(const struct ph_opts *was, const struct ph_opts *now, bool live, char *dst,
+                         size_t n);
 
 /* Whether a set gives the value that is the standard's default anyway. */
 bool ph_opts_is_standard(const struct ph_opt_set *s);

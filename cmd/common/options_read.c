@@ -54,7 +54,7 @@ static void warn_of_tails(const struct line *l, const struct ph_opt *opt, const 
                           size_t n)
 {
     const char *hash = memmem(value, n, " #", 2);
-    if (hash && !(opt->flags & (PH_OPT_SECRET | PH_OPT_SECRET_TAIL)))
+    if (hash && !(opt->flags & PH_OPT_SECRETS))
         say_line(l, PH_LOG_WARN, "\"#\" is part of the value: a comment needs a line of its own");
     if (n && value[n - 1] == ';')
         say_line(l, PH_LOG_WARN, "\";\" at the end is part of the value");
@@ -187,7 +187,7 @@ static void hide(char *s)
 static void take_value(struct args *a, const struct ph_opt *opt, char *value)
 {
     ph__opts_add(a->o, opt, NULL, 0, value, strlen(value));
-    if (opt->flags & (PH_OPT_SECRET | PH_OPT_SECRET_TAIL))
+    if (opt->flags & PH_OPT_SECRETS)
         hide(value);
 }
 

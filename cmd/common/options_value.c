@@ -4,6 +4,7 @@
 #include "cmd/common/options_priv.h"
 #include "stun/base/addr.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum { SHOWN = 160 };
@@ -48,23 +49,33 @@ static bool read_number(const char *text, uint64_t *out)
     for (const char *p = text; *p; p++) {
         if (*p < '0' || *p > '9')
             return false;
-        v = v > UINT32_MAX ? v : v * 10 + (uint64_t)(*p - '0');
+        v = v > PH_OPT_WIDE_MAX ? v : v * 10 + (uint64_t)(*p - '0');
     }
     *out = v;
     return *text != '\0';
 }
 
-static void store_uint(struct ph_opts *o, const struct ph_opt_set *s, uint32_t *dst)
+static void put_uint(const struct ph_opt *opt, void *dst, uint64_t v)
+{
+    if (opt->flags & PH_OPT_WIDE)
+        memcpy(dst, &v, sizeof v);
+    else
+        memcpy(dst, &(uint32_t){(uint32_t)v}, sizeof(uint32_t));
+}
+
+static void store_uint(struct ph_opts *o, const struct ph_opt_set *s, void *dst)
 {
     const struct ph_opt *opt = s->opt;
-    uint32_t max = opt->max ? opt->max : UINT32_MAX;
+    uint64_t max = opt->max                   ? opt->max
+                   : opt->flags & PH_OPT_WIDE ? (uint64_t)PH_OPT_WIDE_MAX
+                                              : UINT32_MAX;
     uint64_t v;
     char want[SHOWN];
     if (*s->value == '\0' && (opt->flags & PH_OPT_BARE)) {
-        *dst = opt->dflt;
+        put_uint(opt, dst, opt->dflt);
         return;
     }
-    snprintf(want, sizeof want, "give a whole number from %u to %u", opt->min, max);
+    snprintf(want, sizeof want, "give a whole number from %u to %" PRIu64, opt->min, max);
     if (!read_number(s->value, &v)) {
         bad(o, s,
             strchr(s->value, '#') ? "is not a number (a comment needs a line of its own)"
@@ -76,7 +87,7 @@ static void store_uint(struct ph_opts *o, const struct ph_opt_set *s, uint32_t *
         bad(o, s, "is out of range", want);
         return;
     }
-    *dst = (uint32_t)v;
+    put_uint(opt, dst, v);
 }
 
 static void store_choice(struct ph_opts *o, const struct ph_opt_set *s, uint32_t *dst)
@@ -134,6 +145,7 @@ static void store_bool(struct ph_opts *o, const struct ph_opt_set *s, bool *dst)
 union sink {
     bool flag;
     uint32_t number;
+    uint64_t wide;
     struct ph_addr addr;
     const char *text;
 };

@@ -69,24 +69,31 @@ function(ph_box name dir)
     target_link_libraries(closed_${name} PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${name}>)
 endfunction()
 
-# ph_program(NAME SOURCE...): a program in bin/, linked with whatever boxes there are. All of it but
-# main.c is a library, NAME_parts, that tests may link too.
+# ph_program(NAME [LIBS library...] [DEFS definition...] SOURCES source...)
+#
+# A program in bin/, linked with whatever boxes there are and LIBS. All of it but main.c is a library,
+# NAME_parts, that tests may link too; man.c is a generator of its manual page and completion.
 function(ph_program name)
+    cmake_parse_arguments(PARSE_ARGV 1 prog "" "" "LIBS;DEFS;SOURCES")
     get_property(boxes GLOBAL PROPERTY PH_BOXES)
-    set(main ${ARGN})
+    set(main ${prog_SOURCES})
     list(FILTER main INCLUDE REGEX "/main\\.c$")
-    set(parts ${ARGN})
-    list(FILTER parts EXCLUDE REGEX "/main\\.c$")
+    set(man ${prog_SOURCES})
+    list(FILTER man INCLUDE REGEX "/man\\.c$")
+    set(parts ${prog_SOURCES})
+    list(FILTER parts EXCLUDE REGEX "/(main|man)\\.c$")
+    set(libs ${boxes} ${prog_LIBS} OpenSSL::SSL PkgConfig::LIBUV)
     if(parts)
         add_library(${name}_parts STATIC ${parts})
         set_target_properties(${name}_parts PROPERTIES
             ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/box)
         target_include_directories(${name}_parts PUBLIC ${PROJECT_SOURCE_DIR})
-        target_compile_definitions(${name}_parts PRIVATE
-            _GNU_SOURCE PH_VERSION="${PROJECT_VERSION}")
-        target_link_libraries(${name}_parts PUBLIC ${boxes} OpenSSL::SSL PkgConfig::LIBUV)
+        target_compile_definitions(${name}_parts
+            PUBLIC ${prog_DEFS}
+            PRIVATE _GNU_SOURCE PH_VERSION="${PROJECT_VERSION}")
+        target_link_libraries(${name}_parts PUBLIC ${libs})
         set_property(GLOBAL APPEND PROPERTY PH_PROGRAM_PARTS ${name}_parts)
-        set(boxes ${name}_parts ${boxes})
+        list(PREPEND libs ${name}_parts)
     endif()
     if(NOT main)
         return()
@@ -94,8 +101,58 @@ function(ph_program name)
     add_executable(${name} ${main})
     target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
     target_compile_definitions(${name} PRIVATE _GNU_SOURCE PH_VERSION="${PROJECT_VERSION}")
-    target_link_libraries(${name} PRIVATE ${boxes} OpenSSL::SSL PkgConfig::LIBUV)
+    target_link_libraries(${name} PRIVATE ${libs})
     install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    if(man)
+        ph_manual(${name} ${man} ${libs})
+    endif()
+endfunction()
+
+# ph_manual(NAME SOURCE LIBRARY...): builds and runs the generator, see cmd/common/manual.h. What it makes
+# lies in share/ of the build as it will when installed, so that MANPATH=build/share/man shows it.
+function(ph_manual name source)
+    file(STRINGS ${source} section REGEX "\\.section = [0-9]")
+    if(NOT section MATCHES "\\.section = ([0-9])")
+        message(FATAL_ERROR "${source}: no .section")
+    endif()
+    set(section ${CMAKE_MATCH_1})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+    if(CMAKE_CROSSCOMPILING AND NOT CMAKE_CROSSCOMPILING_EMULATOR)
+        message(STATUS "Cross-compiling: the manual page of ${name} is left out")
+        return()
+    endif()
+    add_executable(${name}_man ${source})
+    set_target_properties(${name}_man PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/box)
+    target_include_directories(${name}_man PRIVATE ${PROJECT_SOURCE_DIR})
+    target_compile_definitions(${name}_man PRIVATE _GNU_SOURCE)
+    target_link_libraries(${name}_man PRIVATE ${ARGN})
+
+    set(share ${PROJECT_BINARY_DIR}/share)
+    set(page ${share}/man/man${section}/${name}.${section})
+    set(completion ${share}/bash-completion/completions/${name})
+    file(MAKE_DIRECTORY ${share}/man/man${section} ${share}/bash-completion/completions)
+    add_custom_command(OUTPUT ${page} ${completion}
+        COMMAND ${name}_man man ${page}
+        COMMAND ${name}_man completion ${completion}
+        DEPENDS ${name}_man
+        COMMENT "Manual page and completion of ${name}"
+        VERBATIM)
+    add_custom_target(${name}_manual ALL DEPENDS ${page} ${completion})
+    install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+    install(FILES ${completion} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+endfunction()
+
+# ph_embed(OUT DIR HEADER NAME): the C file OUT with the contents of the files in DIR, as the table NAME that
+# HEADER declares. Made anew when one of them changes, comes or goes.
+function(ph_embed out dir header name)
+    file(GLOB files CONFIGURE_DEPENDS ${dir}/*.html ${dir}/*.js ${dir}/*.css ${dir}/*.svg)
+    add_custom_command(OUTPUT ${out}
+        COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DHEADER=${header} -DNAME=${name} "-DFILES=${files}"
+            -P ${PH_CMAKE_DIR}/embed.cmake
+        DEPENDS ${files} ${PH_CMAKE_DIR}/embed.cmake
+        COMMENT "Embedding ${dir}"
+        VERBATIM)
 endfunction()
 
 # ph_library(NAME DESCRIPTION text BOXES box... [DEPS library...] [PC_REQUIRES module...])

@@ -16,7 +16,8 @@ enum ph_log_level { PH_LOG_ERROR, PH_LOG_WARN, PH_LOG_INFO, PH_LOG_DEBUG };
 struct ph_log {
     void (*fn)(void *ctx, enum ph_log_level level, const char *line);
     void *ctx;
-    enum ph_log_level level; /* lines above this level are not even formatted */
+    _Atomic enum ph_log_level
+        level; /* lines above this level are not even formatted; may change while others log */
 };
 
 struct ph_env {

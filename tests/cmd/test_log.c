@@ -97,6 +97,10 @@ Test(cmd_log, escapes_what_could_fake_a_line_or_steer_a_terminal)
         {"\xC2\x9B"
          "2J",
          "\\x9b2J", "\\u009b2J"}, /* CSI as one character */
+        {"\xE2\x80\xAE"
+         "gpj",
+         "\\u202egpj", "\\u202egpj"}, /* turns what follows round */
+        {"\xE2\x80\x90 \xEF\xBB\xBF", "\xE2\x80\x90 \\ufeff", "\xE2\x80\x90 \\ufeff"},
         {"\xFF\xFE", "\\xff\\xfe", "\\ufffd\\ufffd"},
         {"\xC0\xAF", "\\xc0\\xaf", "\\ufffd\\ufffd"}, /* overlong */
         {"\xE0\x80\xAF", "\\xe0\\x80\\xaf", "\\ufffd\\ufffd\\ufffd"},
@@ -274,4 +278,129 @@ Test(cmd_log, copies_to_standard_error)
     unlink(copy);
     close(fd);
     close(saved);
+}
+
+/* ---- fields ---- */
+
+static struct ph_log_field text_field(const char *key, const void *p, size_t n)
+{
+    return (struct ph_log_field){
+        .key = key, .kind = PH_LOG_TEXT, .text = {.p = (const uint8_t *)p, .n = n}};
+}
+
+/* The line that a message with fields becomes, from behind the level (text) or the message (JSON). */
+static const char *line_of(bool json, const struct ph_log_field *f, size_t n)
+{
+    cr_assert_eq(truncate(path, 0), 0);
+    struct ph_logger *l = open_log((struct ph_logger_conf){.json = json, .level = PH_LOG_INFO});
+    struct ph_env env = {.log = &l->log};
+    ph_log_fields(&env, PH_LOG_INFO, "done", f, n);
+    ph_logger_close(l);
+    const char *got = content(path), *end = strchr(got, '\n');
+    cr_assert(end && end[1] == '\0', "one line: %s", got);
+    const char *from = strstr(got, json ? "\"message\"" : " INFO  ");
+    cr_assert_not_null(from, "%s", got);
+    return from + (json ? 0 : 7);
+}
+
+Test(cmd_log, writes_fields_as_words_and_as_members)
+{
+    const struct ph_addr addr[] = {
+        {.ip = {192, 0, 2, 1}, .port = 3478, .family = PH_AF_INET},
+        {.ip = {0x20, 0x01, 0x0D, 0xB8, [15] = 1}, .family = PH_AF_INET6},
+    };
+    const struct ph_log_field f[] = {
+        {.key = "session", .kind = PH_LOG_WORD, .text = ph_str("000000000000000007")},
+        {.key = "bytes", .kind = PH_LOG_UINT, .uint = UINT64_MAX},
+        {.key = "duration", .kind = PH_LOG_REAL, .real = 1.5},
+        {.key = "client", .kind = PH_LOG_ADDRS, .addr = addr, .n = 1},
+        {.key = "peers", .kind = PH_LOG_ADDRS, .addr = addr, .n = 2, .more = 3, .list = true},
+        {.key = "none", .kind = PH_LOG_ADDRS, .list = true},
+        {.key = "many", .kind = PH_LOG_ADDRS, .more = 9, .list = true},
+    };
+    cr_assert_str_eq(line_of(false, f, COUNT(f)),
+                     "done session=000000000000000007 bytes=18446744073709551615 duration=1.500 "
+                     "client=192.0.2.1:3478 peers=192.0.2.1:3478,2001:db8::1,+3 none=- many=+9\n");
+    cr_assert_str_eq(line_of(true, f, COUNT(f)),
+                     "\"message\":\"done\",\"session\":\"000000000000000007\","
+                     "\"bytes\":18446744073709551615,\"duration\":1.500,"
+                     "\"client\":\"192.0.2.1:3478\","
+                     "\"peers\":[\"192.0.2.1:3478\",\"2001:db8::1\",\"+3\"],\"none\":[],"
+                     "\"many\":[\"+9\"]}\n");
+}
+
+/* What a client can put into a name; it must not end its quotes, fake a field or a line, or be a format. */
+Test(cmd_log, escapes_text_of_clients_in_fields)
+{
+    static const struct {
+        const char *in;
+        size_t n;
+        const char *text, *json;
+    } rows[] = {
+        {"%s%n", 4, "%s%n", "%s%n"},
+        {"a\nb", 3, "a\\x0ab", "a\\u000ab"},
+        {"x\" reason=\"y", 12, "x\\\" reason=\\\"y", "x\\\" reason=\\\"y"},
+        {"\\", 1, "\\\\", "\\\\"},
+        {"nul\0nul", 7, "nul\\x00nul", "nul\\u0000nul"},
+        {"\xFF\x1B", 2, "\\xff\\x1b", "\\ufffd\\u001b"},
+        {"../*?[", 6, "../*?[", "../*?["},
+        {"", 0, "", ""},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char want[128];
+        struct ph_log_field f = text_field("user", rows[i].in, rows[i].n);
+        snprintf(want, sizeof want, "done user=\"%s\"\n", rows[i].text);
+        cr_assert_str_eq(line_of(false, &f, 1), want);
+        snprintf(want, sizeof want, "\"message\":\"done\",\"user\":\"%s\"}\n", rows[i].json);
+        cr_assert_str_eq(line_of(true, &f, 1), want);
+    }
+}
+
+Test(cmd_log, keeps_lines_bounded_and_json_whole)
+{
+    static char name[4096];
+    struct ph_log_field f[8];
+    memset(name, 1, sizeof name);
+    f[0] = text_field("user", name, sizeof name);
+    char want[PH_LOG_TEXT_MAX * 6 + 64],
+        *w = want + sprintf(want, "\"message\":\"done\",\"user\":\"");
+    for (int i = 0; i < PH_LOG_TEXT_MAX; i++)
+        w += sprintf(w, "\\u0001");
+    strcpy(w, "...\"}\n");
+    cr_assert_str_eq(line_of(true, f, 1), want, "a name of 4 kB is cut");
+
+    for (size_t i = 1; i < COUNT(f); i++)
+        f[i] = f[0];
+    for (int json = 0; json < 2; json++) {
+        const char *got = line_of(json, f, COUNT(f));
+        const char *end = json ? "\",\"truncated\":true}\n" : "\" truncated=true\n";
+        cr_assert_leq(strlen(got), 16 * 1024);
+        cr_assert_gt(strlen(got), 8 * 1024);
+        cr_assert_str_eq(got + strlen(got) - strlen(end), end);
+    }
+}
+
+struct kept {
+    char line[256];
+    int n;
+};
+
+static void keep(void *ctx, enum ph_log_level level, const char *line)
+{
+    struct kept *k = ctx;
+    snprintf(k->line, sizeof k->line, "%d %s", (int)level, line);
+    k->n++;
+}
+
+Test(cmd_log, gives_fields_as_text_to_a_log_of_somebody_else)
+{
+    struct kept k = {0};
+    struct ph_log log = {.fn = keep, .ctx = &k, .level = PH_LOG_WARN};
+    const struct ph_env env = {.log = &log}, none = {0};
+    const struct ph_log_field f = {.key = "n", .kind = PH_LOG_UINT, .uint = 7};
+    ph_log_fields(&env, PH_LOG_WARN, "done", &f, 1);
+    cr_assert_str_eq(k.line, "1 done n=7");
+    ph_log_fields(&env, PH_LOG_INFO, "not wanted", &f, 1);
+    ph_log_fields(&none, PH_LOG_ERROR, "nowhere", &f, 1);
+    cr_assert_eq(k.n, 1);
 }

@@ -1,0 +1,22 @@
+/*
+ * What the server said, for people.
+ */
+#ifndef PH_CMD_TURNCTL_SHOW_H
+#define PH_CMD_TURNCTL_SHOW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+void ph_ctl_show_status(const json_t *o, FILE *f);
+void ph_ctl_show_sessions(const json_t *o, FILE *f);
+void ph_ctl_show_session(const json_t *o, FILE *f);
+void ph_ctl_show_counters(const json_t *o, bool all, FILE *f);
+
+/* A text member made plain, "-" when it is not there; to be freed. */
+char *ph_ctl_text_of(const json_t *o, const char *key);
+
+/* JSON in one line that a terminal can take. */
+void ph_ctl_show_json(const json_t *o, FILE *f);
+
+#endif
