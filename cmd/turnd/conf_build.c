@@ -1,37 +1,56 @@
 /*
- * From configuration to what the server is given: peer policy, credentials, budget.
+ * From configuration to what the server is given: peer policy, OAuth keys, nonces, budget.
  */
-#include "cmd/turnd/conf.h"
+#include "cmd/turnd/conf_priv.h"
 
 #include "stun/base/error.h"
 #include "stun/codec/integrity.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 
-enum { SHOWN = 160, ANSWER_BYTES = 128 /* of a 401 with realm and nonce */ };
-
-static void bad(struct ph_tconf *c, const struct ph_opt_set *s, const char *what)
-{
-    char shown[SHOWN];
-    ph_opts_say(c->opts, PH_LOG_ERROR, s, "\"%s\" %s", ph_opts_shown(s, shown, sizeof shown), what);
-}
+enum { ANSWER_BYTES = 128 /* of a 401 with realm and nonce */ };
 
 /* ---- peer policy ---- */
 
-/* False when out of memory. */
-static bool add_rules(struct ph_tconf *c, struct ph_acl *acl, const char *name, bool allow)
+struct rules {
+    struct ph_tconf *c;
+    struct ph_acl *acl;
+    bool allow, quiet; /* quiet: mistakes have been told of already */
+    int realm;         /* PH_TCONF_DEFAULT: a key without realm */
+    bool nomem;
+};
+
+static void add_rules(struct rules *r, const char *key)
 {
-    for (const struct ph_opt_set *s = NULL; (s = ph_opts_each(c->opts, name, s));) {
-        int err = ph_acl_add(acl, allow, s->value, strlen(s->value));
-        if (err == PH_E_NOMEM)
-            return false;
-        if (err)
-            bad(c, s, "is no address, range or network: give A, A-B (A not above B) or A/BITS");
+    for (const struct ph_opt_set *s = NULL; (s = ph_opts_each(r->c->opts, key, s));) {
+        const char *text = s->value;
+        if (r->realm != PH_TCONF_DEFAULT) {
+            size_t n = strcspn(text, " \t");
+            if (ph__tconf_realm_of(r->c, text, n) != r->realm)
+                continue;
+            text += n + strspn(text + n, " \t");
+        }
+        int err = ph_acl_add(r->acl, r->allow, text, strlen(text));
+        r->nomem = r->nomem || err == PH_E_NOMEM;
+        if (err && err != PH_E_NOMEM && !r->quiet)
+            ph__tconf_bad(r->c, s,
+                          "is no address, range or network: give A, A-B (A not above B) or A/BITS, "
+                          "with :PORT or :LO-HI if wanted");
     }
-    return true;
 }
 
-struct ph_acl *ph_tconf_acl(struct ph_tconf *c)
+bool ph_tconf_has_acl(const struct ph_tconf *c, int realm)
+{
+    static const char *const KEYS[] = {"realm-allowed-peer-ip", "realm-denied-peer-ip"};
+    for (int k = 0; k < 2 && realm != PH_TCONF_DEFAULT; k++)
+        for (const struct ph_opt_set *s = NULL; (s = ph_opts_each(c->opts, KEYS[k], s));)
+            if (ph__tconf_realm_of(c, s->value, strcspn(s->value, " \t")) == realm)
+                return true;
+    return realm == PH_TCONF_DEFAULT;
+}
+
+struct ph_acl *ph_tconf_acl(struct ph_tconf *c, int realm)
 {
     struct ph_acl *acl = ph_acl_new();
     if (!acl)
@@ -40,98 +59,79 @@ struct ph_acl *ph_tconf_acl(struct ph_tconf *c)
         ph_acl_allow_loopback(acl);
     if (c->allow_private)
         ph_acl_allow_private(acl);
-    if (add_rules(c, acl, "allowed-peer-ip", true) && add_rules(c, acl, "denied-peer-ip", false))
+    struct rules r = {c, acl, true, realm != PH_TCONF_DEFAULT, PH_TCONF_DEFAULT, false};
+    add_rules(&r, "allowed-peer-ip");
+    r.allow = false;
+    add_rules(&r, "denied-peer-ip");
+    if (realm != PH_TCONF_DEFAULT) {
+        r = (struct rules){c, acl, true, false, realm, r.nomem};
+        add_rules(&r, "realm-allowed-peer-ip");
+        r.allow = false;
+        add_rules(&r, "realm-denied-peer-ip");
+    }
+    if (!r.nomem)
         return acl;
     ph_acl_free(acl);
     return NULL;
 }
 
-/* ---- credentials ---- */
+/* ---- OAuth ---- */
 
-static int hex_value(char ch)
+/* Decodes base64 of n characters; returns the bytes, or 0 when it is none or too long. */
+static size_t read_base64(uint8_t out[static 32], const char *text, size_t n)
 {
-    if (ch >= '0' && ch <= '9')
-        return ch - '0';
-    ch = (char)(ch | 0x20);
-    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
-/* Exactly 32 hex digits. */
-static bool read_key(uint8_t key[static 16], const char *text)
-{
-    for (int i = 0; i < 16; i++) {
-        int hi = hex_value(text[2 * i]);
-        int lo = hi < 0 ? -1 : hex_value(text[2 * i + 1]);
-        if (lo < 0)
-            return false;
-        key[i] = (uint8_t)(hi << 4 | lo);
-    }
-    return text[32] == '\0';
-}
-
-/* "name:password" or "name:0xKEY"; blanks before the password go, as in coturn.  Returns what ph_auth_add_user
- * does; mistakes become errors here. */
-static int add_user(struct ph_tconf *c, struct ph_auth *auth, const struct ph_opt_set *s)
-{
-    const char *colon = strchr(s->value, ':');
-    const char *password = colon ? colon + 1 + strspn(colon + 1, " \t") : "";
-    uint8_t key[16];
-    int err;
-    if (!colon || colon == s->value || !*password) {
-        ph_opts_say(c->opts, PH_LOG_ERROR, s,
-                    "%s is missing: give NAME:PASSWORD, or NAME:0x and 32 hex digits",
-                    !colon              ? "the \":\""
-                    : colon == s->value ? "the name"
-                                        : "the password");
+    uint8_t raw[48];
+    size_t pad = 0;
+    if (n == 0 || n % 4 || n > 64)
         return 0;
-    }
-    struct ph_slice name = {(const uint8_t *)s->value, (size_t)(colon - s->value)};
-    if (strncmp(password, "0x", 2) == 0) {
-        if (!read_key(key, password + 2)) {
-            bad(c, s,
-                "has a malformed key: give 0x and 32 hex digits, the MD5 of "
-                "\"name:realm:password\"");
-            return 0;
-        }
-        err = ph_auth_add_user_key(auth, name, key);
-        ph_wipe(key, sizeof key);
-    } else {
-        err = ph_auth_add_user(auth, name, ph_str(password));
-    }
-    if (err == PH_E_ARG)
-        bad(c, s, "has a name that is too long: 508 bytes are the most");
-    return err == PH_E_ARG ? 0 : err;
+    int got = EVP_DecodeBlock(raw, (const unsigned char *)text, (int)n);
+    while (pad < 2 && text[n - 1 - pad] == '=')
+        pad++;
+    size_t bytes = got < 0 ? 0 : (size_t)got - pad;
+    if (bytes > 32)
+        bytes = 0;
+    memcpy(out, raw, bytes);
+    ph_wipe(raw, sizeof raw);
+    return bytes;
 }
 
-static int add_secret(struct ph_tconf *c, struct ph_auth *auth, const struct ph_opt_set *s)
+/* "KID:BASE64[:ALGORITHM]".  NULL, or what is wrong with it. */
+static const char *read_oauth(struct ph_oauth_key *k, const char *text)
 {
-    if (*s->value)
-        return ph_auth_add_secret(auth, ph_str(s->value));
-    ph_opts_say(c->opts, PH_LOG_ERROR, s, "is empty: give a secret, or remove the key");
-    return 0;
+    size_t kid = strcspn(text, ":");
+    if (kid == 0 || kid >= sizeof k->kid || !text[kid])
+        return "is no key: give KID:BASE64, or KID:BASE64:A256GCM or :A128GCM";
+    const char *key = text + kid + 1;
+    size_t n = strcspn(key, ":");
+    const char *alg = key[n] ? key + n + 1 : "";
+    *k = (struct ph_oauth_key){0};
+    memcpy(k->kid, text, kid);
+    k->key_len = (uint8_t)read_base64(k->key, key, n);
+    if (strcmp(alg, "A128GCM") == 0 || (!*alg && k->key_len == 16))
+        return k->key_len == 16 ? NULL : "has a key that is not 16 bytes in base64, for A128GCM";
+    if (strcmp(alg, "A256GCM") == 0 || !*alg)
+        return k->key_len == 32 ? NULL : "has a key that is not 32 bytes in base64, for A256GCM";
+    return "names an unknown algorithm: give A256GCM or A128GCM";
 }
 
-struct ph_auth *ph_tconf_auth(struct ph_tconf *c, const struct ph_env *env)
+unsigned ph_tconf_oauth(struct ph_tconf *c, struct ph_oauth_key v[static PH_TURND_OAUTH_KEYS])
 {
-    struct ph_auth *auth = ph_auth_new(c->realm, env);
-    int err = auth ? 0 : PH_E_NOMEM;
-    for (const struct ph_opt_set *s = NULL; !err && (s = ph_opts_each(c->opts, "user", s));)
-        err = add_user(c, auth, s);
-    for (const struct ph_opt_set *s = NULL;
-         !err && (s = ph_opts_each(c->opts, "static-auth-secret", s));)
-        err = add_secret(c, auth, s);
-    if (!err) {
-        ph_auth_rest_separator(auth, *c->separator);
-        return auth;
+    unsigned n = 0;
+    for (const struct ph_opt_set *s = NULL; (s = ph_opts_each(c->opts, "oauth-key", s));) {
+        struct ph_oauth_key k;
+        const char *what = read_oauth(&k, s->value);
+        if (what)
+            ph__tconf_bad(c, s, what);
+        else if (n == PH_TURND_OAUTH_KEYS)
+            ph_opts_say(c->opts, PH_LOG_ERROR, s, "too many: %d are the most", PH_TURND_OAUTH_KEYS);
+        else
+            v[n++] = k;
+        ph_wipe(&k, sizeof k);
     }
-    ph_auth_free(auth);
-    return NULL;
+    return n;
 }
 
-bool ph_tconf_wants_auth(const struct ph_tconf *c)
-{
-    return !c->no_auth;
-}
+/* ---- nonces ---- */
 
 void ph_tconf_nonce(const struct ph_tconf *c, const struct ph_env *env, struct ph_nonce_conf *out)
 {

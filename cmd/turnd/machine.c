@@ -22,9 +22,13 @@ int ph_tplan_try(const struct ph_addr *ip)
 {
     union ph_sockaddr s = {0};
     socklen_t n = ph_sockaddr_set(&s, ip);
-    int fd = socket(s.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const bool stream = ip->proto == PH_TCP || ip->proto == PH_TLS;
+    int fd = socket(s.sa.sa_family, (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
+    /* Connections of an earlier run that have not yet gone are no reason to wait; a listener still is. */
+    if (stream)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     int err = bind(fd, &s.sa, n) == 0 ? 0 : -errno;
     close(fd);
     return err;

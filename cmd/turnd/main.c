@@ -10,7 +10,9 @@
 #include "cmd/common/notify.h"
 #include "cmd/common/privs.h"
 #include "cmd/common/service.h"
-#include "cmd/turnd/run.h"
+#include "cmd/turnd/http.h"
+#include "cmd/turnd/ops.h"
+#include "cmd/turnd/print_config.h"
 #include "stun/base/error.h"
 #include "stun/uv/env.h"
 
@@ -27,6 +29,8 @@ enum { EXIT_CONFIG = 2, WHY = 256, SIGNALS = 5, MINUTE_MS = 60000 };
 struct program {
     struct ph_tconf conf;
     struct ph_trun run;
+    struct ph_tops ops;
+    struct ph_thttp http;
     struct ph_logger log;
     struct ph_env env;
     struct ph_privs privs;
@@ -48,7 +52,11 @@ static void print_help(const struct ph_tconf *c)
          "line goes before the file.  Keys of coturn that are not listed are known too, and\n"
          "ignored or refused: --check-config says why.");
     ph_opts_help(c->opts, stdout);
-    puts("\nSignals: SIGTERM and SIGINT end the program, SIGHUP opens the log file anew.");
+    puts("\nSignals: SIGTERM and SIGINT end the program (after the grace, if there is one; a "
+         "second\n"
+         "one at once), SIGHUP opens the log file anew and reloads the configuration, SIGUSR1 "
+         "drains,\n"
+         "SIGUSR2 loads the certificates anew.");
 }
 
 /* Shows the errors, when there is no log yet. */
@@ -127,9 +135,11 @@ static int prepare(struct program *p, int argc, char **argv)
     p->env = ph_env_system(NULL);
     ph_tconf_init(c);
     ph_tconf_read(c, argc, argv);
-    if (c->help || c->version) {
+    if (c->help || c->version || c->print) {
         if (c->help)
             print_help(c);
+        else if (c->print)
+            ph_tconf_print(stdout);
         else
             puts("turnd (Pinhole) " PH_VERSION);
         return 0;
@@ -155,23 +165,7 @@ static int prepare(struct program *p, int argc, char **argv)
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct program *p = handle->data;
-    switch (signum) {
-    case SIGHUP:
-        ph_service_reopen_log(&(struct ph_service){.env = &p->env, .log = &p->log});
-        break;
-    case SIGUSR1: /* coturn: drain */
-        SAY(p, WARN, "SIGUSR1: there is no draining in this version");
-        ph_trun_counters(&p->run);
-        break;
-    case SIGUSR2: /* coturn: load certificates anew */
-        SAY(p, WARN, "SIGUSR2: there are no certificates in this version");
-        break;
-    default: /* SIGTERM, SIGINT */
-        SAY(p, INFO, "stopping");
-        ph_notify("STOPPING=1");
-        uv_stop(&p->loop);
-        break;
-    }
+    ph_tops_signal(&p->ops, signum);
 }
 
 static void watch_signals(struct program *p)
@@ -218,38 +212,66 @@ static struct ph_service service(struct program *p)
     return (struct ph_service){&p->env, &p->log, &p->privs, &p->pidfile};
 }
 
+/* Whoever we become must be able to read the configuration again. */
+static void check_reload(struct program *p)
+{
+    const char *file = p->conf.file;
+    char path[PH_TCONF_PATH];
+    if (*file && access(ph_tconf_path(&p->conf, file, path), R_OK) != 0)
+        SAY(p, WARN, "%s: cannot be read any more: a reload will fail (%s)", file,
+            ph_strerror(-errno));
+}
+
 /* From open sockets to being ready. */
 static int settle(struct program *p)
 {
     const struct ph_tconf *c = &p->conf;
     const struct ph_service s = service(p);
-    if (ph_service_settle(&s, c->pidfile) != 0)
+    if (ph_thttp_open(&p->http, &p->ops) != 0 || ph_service_settle(&s, c->pidfile) != 0)
         return -1;
+    check_reload(p);
     ph_trun_announce(&p->run);
     ph_service_ready(&s, c->log_file != NULL && strcmp(c->log_file, "stderr") == 0);
+    ph_tops_ready(&p->ops);
     return 0;
+}
+
+static void run(struct program *p)
+{
+    if (p->conf.log_binding)
+        uv_timer_start(&p->minute, on_minute, MINUTE_MS, MINUTE_MS);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+}
+
+/* The end, in the reverse order of the start; nobody asks for anything any more when the server goes. */
+static void wind_up(struct program *p, bool served)
+{
+    ph_thttp_close(&p->http, &p->ops);
+    if (served) {
+        ph_trun_audit_rest(&p->run);
+        ph_trun_counters(&p->run);
+        SAY(p, INFO, "turnd has stopped");
+    }
+    ph_trun_stop(&p->run);
 }
 
 static int serve(struct program *p)
 {
     int status = 1;
     uv_loop_init(&p->loop);
-    watch_signals(p);
     uv_timer_init(&p->loop, &p->minute);
     p->minute.data = p;
     raise_limits(p);
-    if (ph_trun_start(&p->run, &p->env, &p->loop) == 0 && settle(p) == 0) {
-        if (p->conf.log_binding)
-            uv_timer_start(&p->minute, on_minute, MINUTE_MS, MINUTE_MS);
-        uv_run(&p->loop, UV_RUN_DEFAULT);
-        ph_trun_audit_rest(&p->run);
-        ph_trun_counters(&p->run);
-        SAY(p, INFO, "turnd has stopped");
-        status = 0;
+    if (ph_tops_init(&p->ops, &p->run, &p->log, &p->loop) == 0) {
+        watch_signals(p);
+        if (ph_trun_start(&p->run, &p->env, &p->loop) == 0 && settle(p) == 0) {
+            run(p);
+            status = 0;
+        }
+        wind_up(p, status == 0);
     }
-    ph_turn_uv_free(p->run.server);
-    p->run.server = NULL;
     ph_service_close_loop(&p->loop);
+    ph_tops_fini(&p->ops);
     ph_pidfile_remove(&p->pidfile);
     return status;
 }

@@ -1,21 +1,16 @@
 /*
- * Listeners, RFC 5780 quads and relays, from what is configured and what the machine has.
+ * The plan: what is told to clients, relays, workers.
  */
-#include "cmd/turnd/plan.h"
+#include "cmd/turnd/plan_priv.h"
 
 #include <string.h>
 
 enum { MAX_WORKERS = 128 };
 
-struct ips {
-    const struct ph_addr *v;
-    unsigned n;
-};
-
 /* ---- external-ip ---- */
 
 /* What clients are told instead of an address; PH_AF_NONE: nothing.  A mapping of this very address goes first. */
-static struct ph_addr external_of(const struct ph_tconf *c, const struct ph_addr *ip)
+struct ph_addr ph__tplan_external(const struct ph_tconf *c, const struct ph_addr *ip)
 {
     struct ph_addr found = {0};
     for (unsigned i = 0; i < c->n_external; i++) {
@@ -51,95 +46,6 @@ static void warn_of_unused(const struct ph_tplan *p, struct ph_tconf *c)
     }
 }
 
-/* ---- listeners ---- */
-
-/* Adds a listener once.  Returns its number, or PH_TURND_LISTENERS when the plan is full. */
-static unsigned listen_at(struct ph_tplan *p, const struct ph_tconf *c, const struct ph_addr *ip,
-                          uint32_t port)
-{
-    struct ph_addr at = *ip;
-    at.port = (uint16_t)port;
-    at.proto = PH_UDP;
-    for (unsigned i = 0; i < p->n_listeners; i++)
-        if (ph_addr_eq(&p->listener[i], &at))
-            return i;
-    if (p->n_listeners == PH_TURND_LISTENERS)
-        return PH_TURND_LISTENERS;
-    struct ph_addr external = external_of(c, ip);
-    if (external.family) {
-        external.port = at.port;
-        external.proto = PH_UDP;
-    }
-    p->listener[p->n_listeners] = at;
-    p->listener_external[p->n_listeners] = external;
-    return p->n_listeners++;
-}
-
-/* Whether two addresses can answer for each other in RFC 5780: clients must see two. */
-static bool can_pair(const struct ph_tconf *c, const struct ph_addr *a, const struct ph_addr *b)
-{
-    struct ph_addr xa = external_of(c, a), xb = external_of(c, b);
-    if (a->family != b->family || ph_addr_is_any(a) || ph_addr_is_any(b))
-        return false;
-    if (ph_addr_is_loopback(a) != ph_addr_is_loopback(b))
-        return false;
-    return !xa.family || !xb.family || !ph_addr_eq_ip(&xa, &xb);
-}
-
-static bool add_quad(struct ph_tplan *p, const struct ph_tconf *c, const struct ph_addr *a,
-                     const struct ph_addr *b)
-{
-    uint32_t alt = c->alt_port ? c->alt_port : c->port + 1;
-    unsigned number[PH_STUND_SOCKETS] = {
-        [0] = listen_at(p, c, a, c->port),
-        [PH_STUND_ALT_PORT] = listen_at(p, c, a, alt),
-        [PH_STUND_ALT_IP] = listen_at(p, c, b, c->port),
-        [PH_STUND_ALT_IP | PH_STUND_ALT_PORT] = listen_at(p, c, b, alt),
-    };
-    for (int i = 0; i < PH_STUND_SOCKETS; i++) {
-        if (number[i] == PH_TURND_LISTENERS || p->n_quads == PH_TURN_UV_QUADS)
-            return false;
-        p->quad[p->n_quads].listener[i] = (uint8_t)number[i];
-    }
-    p->n_quads++;
-    return true;
-}
-
-/* Pairs each address with the next free one of its family. */
-static bool add_quads(struct ph_tplan *p, struct ph_tconf *c, struct ips ips)
-{
-    bool taken[PH_TURND_LISTENERS] = {false};
-    for (unsigned i = 0; i < ips.n; i++) {
-        for (unsigned j = i + 1; j < ips.n && !taken[i]; j++) {
-            if (taken[j] || !can_pair(c, &ips.v[i], &ips.v[j]))
-                continue;
-            if (!add_quad(p, c, &ips.v[i], &ips.v[j]))
-                return false;
-            taken[i] = taken[j] = true;
-        }
-    }
-    if (!p->n_quads)
-        ph_opts_say(c->opts, PH_LOG_WARN, ph_opts_last(c->opts, "rfc5780"),
-                    "off: it needs two listening-ip of one family that clients see as two");
-    return true;
-}
-
-static void plan_listeners(struct ph_tplan *p, struct ph_tconf *c, struct ips ips)
-{
-    bool fits = true;
-    if (c->rfc5780 && !c->no_stun)
-        fits = add_quads(p, c, ips);
-    for (unsigned i = 0; i < ips.n && fits; i++)
-        fits = listen_at(p, c, &ips.v[i], c->port) < PH_TURND_LISTENERS;
-    for (unsigned i = 0; i < c->n_aux && fits; i++)
-        fits = listen_at(p, c, &c->aux[i], c->aux[i].port) < PH_TURND_LISTENERS;
-    if (!fits)
-        ph_opts_say(c->opts, PH_LOG_ERROR, NULL,
-                    "too many listeners: %d addresses with port are the most; give fewer "
-                    "listening-ip or aux-server",
-                    PH_TURND_LISTENERS);
-}
-
 /* ---- relays ---- */
 
 static bool add_relay(struct ph_tplan *p, const struct ph_tconf *c, const struct ph_addr *ip)
@@ -152,7 +58,7 @@ static bool add_relay(struct ph_tplan *p, const struct ph_tconf *c, const struct
     p->relay[p->n_relays] = *ip;
     p->relay[p->n_relays].port = 0;
     p->relay[p->n_relays].proto = PH_UDP;
-    p->relay_external[p->n_relays] = external_of(c, ip);
+    p->relay_external[p->n_relays] = ph__tplan_external(c, ip);
     p->n_relays++;
     return true;
 }
@@ -242,8 +148,21 @@ void ph_tplan_make(struct ph_tplan *p, struct ph_tconf *c, const struct ph_addr 
     if (!ips.n)
         ph_opts_say(c->opts, PH_LOG_ERROR, NULL,
                     "this machine has no address to listen on: give listening-ip");
-    plan_listeners(p, c, ips);
+    ph__tplan_listeners(p, c, ips, ips.n != c->n_listen);
     if (!c->stun_only)
         plan_relays(p, c, ips, all);
     warn_of_unused(p, c);
+}
+
+const char *ph_tplan_speaks(const struct ph_tplan *p, unsigned listener)
+{
+    static const char *const UDP[] = {"udp", "udp", "dtls", "udp and dtls"};
+    static const char *const TCP[] = {"tcp", "tcp", "tls", "tcp and tls"};
+    static const char *const PROXY[] = {"PROXY protocol", "tcp behind PROXY protocol",
+                                        "tls behind PROXY protocol",
+                                        "tcp and tls behind PROXY protocol"};
+    unsigned k = p->accept[listener] & (PH_ACCEPT_PLAIN | PH_ACCEPT_TLS);
+    return p->listener[listener].proto == PH_UDP   ? UDP[k]
+           : p->accept[listener] & PH_ACCEPT_PROXY ? PROXY[k]
+                                                   : TCP[k];
 }

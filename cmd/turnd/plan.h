@@ -1,8 +1,8 @@
 /*
  * The plan: which sockets a configuration asks for on this machine.
  *
- * Without listening-ip every address of the machine is listened on, with a wildcard every one of its family, and without relay-ip the listening
- * addresses are relayed from (coturn's rules).  Loopback addresses are then relayed from only when there is
+ * Without listening-ip every address of the machine is listened on, with a wildcard every one of its family; UDP
+ * listeners are numbered before TCP ones.  Without relay-ip the listening addresses are relayed from (coturn's rules).  Loopback addresses are then relayed from only when there is
  * no other of the family.  Nothing is opened here.
  */
 #ifndef PH_TURND_PLAN_H
@@ -14,6 +14,7 @@
 struct ph_tplan {
     struct ph_addr listener[PH_TURND_LISTENERS];
     struct ph_addr listener_external[PH_TURND_LISTENERS]; /* PH_AF_NONE: as bound */
+    uint8_t accept[PH_TURND_LISTENERS];                   /* PH_ACCEPT_... */
     unsigned n_listeners;
     struct ph_turn_uv_quad quad[PH_TURN_UV_QUADS]; /* of RFC 5780 */
     unsigned n_quads;
@@ -31,8 +32,11 @@ void ph_tplan_make(struct ph_tplan *p, struct ph_tconf *c, const struct ph_addr 
  * loopback last.  Returns how many, or -errno. */
 int ph_tplan_machine(struct ph_addr *v, unsigned max);
 
-/* Whether an address of this machine can be bound, at its port if it has one: 0 or -errno. */
+/* Whether an address of this machine can be bound, at its port if it has one, by its proto: 0 or -errno. */
 int ph_tplan_try(const struct ph_addr *ip);
+
+/* What a listener speaks: "udp", "udp and dtls", "tcp and tls behind a PROXY header" ... */
+const char *ph_tplan_speaks(const struct ph_tplan *p, unsigned listener);
 
 /* CPUs that this process may use. */
 unsigned ph_tplan_cpus(void);

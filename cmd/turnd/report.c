@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- what differs from coturn ---- */
 
@@ -36,9 +37,19 @@ static void print_differences(const struct ph_tconf *c, FILE *f)
     item(f, true,
          "allowed-peer-ip and denied-peer-ip also take networks (192.0.2.0/24); an address is "
          "matched in whatever IPv6 form it comes");
+    item(f, ph_tconf_has_tls(c) && !c->no_dtls && !is_on(c, "dtls"),
+         "DTLS is on, since there is a certificate (no-dtls turns it off)");
+    item(f, c->bps_capacity > 0,
+         "bps-capacity is shared fairly when it gets scarce; coturn refuses allocations");
+    item(f, c->new_peers_rate > 0 && !is_given(c, "new-peer-rate"),
+         "an allocation may ask for 128 peers at once and 10 a second (new-peer-rate)");
+    item(f, is_given(c, "redis-userdb"),
+         "users from Redis are kept for a minute, and used on while it is silent");
+    item(f, c->prometheus, "metrics move while allocations last, not when they end");
     item(f, is_on(c, "allowed-peer-ip"),
          "allowed-peer-ip also opens link-local and unique local addresses, if it names them");
-    item(f, !c->no_auth && !users && !secrets && !c->stun_only,
+    item(f,
+         !c->no_auth && !users && !secrets && !c->redis_userdb && !c->users_file && !c->stun_only,
          "without credentials nobody can relay; coturn is an open relay then");
     item(f, secrets && users, "user= goes on working beside static-auth-secret=");
     item(f, !c->no_budget && !is_on(c, "unauthorized-ratelimit"),
@@ -52,7 +63,7 @@ static void print_differences(const struct ph_tconf *c, FILE *f)
     item(f, !c->rfc5780, "RFC 5780 is off without rfc5780");
     item(f, !c->always_mapped, "no MAPPED-ADDRESS without stun-backward-compatibility");
     item(f, !c->software, "SOFTWARE is not sent without software-attribute");
-    item(f, !is_given(c, "no-cli"), "there is no telnet console on port 5766");
+    item(f, !is_given(c, "no-cli"), "there is no telnet console on port 5766: use turnctl");
 }
 
 /* ---- what would run ---- */
@@ -62,8 +73,9 @@ static void print_listeners(const struct ph_trun *r, FILE *f)
     char text[PH_ADDR_TEXT], told[PH_ADDR_TEXT];
     for (unsigned i = 0; i < r->plan.n_listeners; i++) {
         const struct ph_addr *x = &r->plan.listener_external[i];
-        fprintf(f, "  listen       udp %s%s%s\n", ph_addr_text(&r->plan.listener[i], text),
-                x->family ? ", known as " : "", x->family ? ph_addr_ip_text(x, told) : "");
+        fprintf(f, "  listen       %s %s%s%s\n", ph_tplan_speaks(&r->plan, i),
+                ph_addr_text(&r->plan.listener[i], text), x->family ? ", known as " : "",
+                x->family ? ph_addr_ip_text(x, told) : "");
     }
     for (unsigned q = 0; q < r->plan.n_quads; q++) {
         const uint8_t *k = r->plan.quad[q].listener;
@@ -79,22 +91,68 @@ static void print_listeners(const struct ph_trun *r, FILE *f)
     }
 }
 
-static unsigned count(const struct ph_tconf *c, const char *key)
+static void print_certificates(const struct ph_trun *r, FILE *f)
 {
-    unsigned n = 0;
-    for (const struct ph_opt_set *s = NULL; (s = ph_opts_each(c->opts, key, s));)
-        n++;
-    return n;
+    struct ph_tls_info info;
+    char until[32];
+    struct tm tm;
+    for (unsigned i = 0; r->tls && ph_tls_info(r->tls, i, &info); i++) {
+        time_t end = (time_t)info.not_after_s;
+        gmtime_r(&end, &tm);
+        strftime(until, sizeof until, "%F", &tm);
+        fprintf(f, "  certificate  %s, good until %s\n", *info.names ? info.names : "(no name)",
+                until);
+    }
+    if (!r->tls)
+        fprintf(f, "  certificate  none: no TLS and DTLS\n");
 }
 
-static void print_credentials(const struct ph_tconf *c, FILE *f)
+static void print_servers(const struct ph_addr *v, unsigned n, const char *what, FILE *f)
 {
+    char text[PH_ADDR_TEXT];
+    for (unsigned i = 0; i < n; i++)
+        fprintf(f, "  %-12s %s%s\n", what, ph_addr_text(&v[i], text),
+                v[i].proto == PH_UDP    ? " for udp"
+                : v[i].proto == PH_TCP  ? " for tcp"
+                : v[i].proto == PH_TLS  ? " for tls"
+                : v[i].proto == PH_DTLS ? " for dtls"
+                                        : "");
+}
+
+static void print_endpoint(const char *what, const struct ph_addr *at, FILE *f)
+{
+    char text[PH_ADDR_TEXT];
+    if (at->family)
+        fprintf(f, "  %-12s http://%s\n", what, ph_addr_text(at, text));
+}
+
+static void print_operation(const struct ph_tconf *c, FILE *f)
+{
+    print_servers(c->alternate, c->n_alternates, "redirect", f);
+    print_servers(c->drain_alternate, c->n_drain_alternates, "drain to", f);
+    print_endpoint("metrics", &c->http, f);
+    print_endpoint("API", &c->api, f);
+    print_endpoint("web page", &c->web, f);
+    if (!c->api_socket)
+        fprintf(f, "  API          " PH_TCONF_API_SOCKET ", if its folder is there and ours\n");
+    else if (*c->api_socket)
+        fprintf(f, "  API          %s, mode %03" PRIo32 "\n", c->api_socket, c->api_mode);
+}
+
+static void print_credentials(const struct ph_trun *r, FILE *f)
+{
+    const struct ph_tconf *c = r->conf;
+    const struct ph_auth *auth = r->live->auth;
     fprintf(f, "  realm        %s\n", c->realm);
-    if (c->no_auth)
+    if (c->no_auth || !auth)
         fprintf(f, "  credentials  none: anybody may relay\n");
     else
-        fprintf(f, "  credentials  %u user=, %u static-auth-secret=\n", count(c, "user"),
-                count(c, "static-auth-secret"));
+        fprintf(f, "  credentials  %u users, %u secrets%s%s\n", ph_auth_users(auth),
+                ph_auth_secrets(auth), c->redis_userdb ? ", Redis" : "",
+                c->oauth ? ", OAuth tokens" : "");
+    for (unsigned i = 0; i < c->n_more_realms && r->live->realm_auth[i]; i++)
+        fprintf(f, "  realm        %s: %u users, %u secrets\n", c->more_realm[i].name,
+                ph_auth_users(r->live->realm_auth[i]), ph_auth_secrets(r->live->realm_auth[i]));
     fprintf(f, "  nonce        %s%" PRIu32 " s, key %s\n",
             c->stale_nonce_s ? "" : "for ever: ", c->stale_nonce_s,
             c->nonce_secret ? "of the fleet" : "made at the start");
@@ -113,6 +171,13 @@ static void print_limits(const struct ph_trun *r, FILE *f)
     fprintf(f, "  family       %s unless the client asks\n", FAMILY[c->family]);
     fprintf(f, "  quota        %" PRIu32 " for a user, %" PRIu32 " in all (0: no limit)\n",
             c->user_quota, c->total_quota);
+    fprintf(f,
+            "  bandwidth    %" PRIu64 " B/s for a session, %" PRIu64 " B/s in all (0: no limit)\n",
+            c->max_bps, c->bps_capacity);
+    fprintf(f,
+            "  new peers    %" PRIu32 " a second for an allocation, %" PRIu32
+            " at once (0: no limit)\n",
+            c->new_peers_rate, c->new_peers_burst);
     if (b.unlimited)
         fprintf(f, "  budget       none\n");
     else
@@ -144,10 +209,12 @@ static void print_effective(const struct ph_trun *r, FILE *f)
     const struct ph_tconf *c = r->conf;
     fprintf(f, "\nWould run with:\n");
     print_listeners(r, f);
+    print_certificates(r, f);
     if (!c->stun_only)
-        print_credentials(c, f);
+        print_credentials(r, f);
     print_limits(r, f);
     print_peers(c, f);
+    print_operation(c, f);
     fprintf(f, "  log          %s, level %s, %s\n",
             c->syslog                     ? "syslog"
             : c->log_file && *c->log_file ? c->log_file
@@ -175,8 +242,11 @@ void ph_trun_report(const struct ph_trun *r, FILE *f)
     fprintf(f, "Configuration file: %s\n\n", *c->file ? c->file : "none");
     ph_opts_report(c->opts, f);
     print_differences(c, f);
-    if (!ph_opts_failed(c->opts))
+    if (!ph_opts_failed(c->opts) && r->live) {
         print_effective(r, f);
+        fprintf(f, "\nValues in force:\n");
+        ph_opts_effective(c->opts, c, f);
+    }
     print_messages(c->opts, f);
     fprintf(f, "\n%s\n",
             ph_opts_failed(c->opts) ? "This cannot work: see the errors above."

@@ -3,12 +3,13 @@
  */
 #include "cmd/turnd/run.h"
 
+#include "cmd/turnd/db.h"
 #include "stun/base/error.h"
 #include "stun/codec/integrity.h"
-#include "stun/uv/env.h"
+#include "stun/uv/loop.h"
 
-#include <inttypes.h>
 #include <net/if.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,18 @@ static void check_device(struct ph_tconf *c, const char *key, const char *device
                     "there is no device \"%.32s\" on this machine", device);
 }
 
+/* The web page's test needs a user: where there is no secret to make one with, one is made up that nobody is told. */
+static void make_test_secret(struct ph_tconf *c, const struct ph_env *env)
+{
+    uint8_t raw[(sizeof c->test_secret - 1) / 2];
+    if (!c->web.family || c->check || ph_opts_last(c->opts, "static-auth-secret"))
+        return;
+    env->rand(env->ctx, raw, sizeof raw);
+    for (size_t i = 0; i < sizeof raw; i++)
+        snprintf(c->test_secret + 2 * i, 3, "%02x", raw[i]);
+    ph_wipe(raw, sizeof raw);
+}
+
 int ph_trun_build(struct ph_trun *r, struct ph_tconf *conf, const struct ph_env *env)
 {
     struct ph_addr machine[PH_TURND_LISTENERS];
@@ -31,10 +44,10 @@ int ph_trun_build(struct ph_trun *r, struct ph_tconf *conf, const struct ph_env 
     ph_tplan_make(&r->plan, conf, machine, n > 0 ? (unsigned)n : 0);
     check_device(conf, "listening-device", conf->device);
     check_device(conf, "relay-device", conf->relay_device);
-    r->acl = ph_tconf_acl(conf);
-    if (ph_tconf_wants_auth(conf))
-        r->auth = ph_tconf_auth(conf, env);
-    return r->acl && (r->auth || !ph_tconf_wants_auth(conf)) ? 0 : PH_E_NOMEM;
+    make_test_secret(conf, env);
+    r->live = ph_tlive_new(conf, env, NULL);
+    r->tls = ph_tconf_tls(conf);
+    return r->live ? 0 : PH_E_NOMEM;
 }
 
 /* ---- start ---- */
@@ -42,7 +55,7 @@ int ph_trun_build(struct ph_trun *r, struct ph_tconf *conf, const struct ph_env 
 /* "turnserver.conf:3: listening-ip: ", where an address comes from; "" when it was found by ourselves. */
 static const char *origin(const struct ph_trun *r, const struct ph_addr *at, char *dst, size_t n)
 {
-    static const char *const KEYS[] = {"listening-ip", "aux-server", "relay-ip"};
+    static const char *const KEYS[] = {"listening-ip", "aux-server", "proxy-protocol", "relay-ip"};
     char place[256];
     for (size_t k = 0; k < sizeof KEYS / sizeof *KEYS; k++) {
         for (const struct ph_opt_set *s = NULL; (s = ph_opts_each(r->conf->opts, KEYS[k], s));) {
@@ -58,34 +71,35 @@ static const char *origin(const struct ph_trun *r, const struct ph_addr *at, cha
     return dst;
 }
 
+static int say_failed(const struct ph_trun *r, const char *verb, const char *proto,
+                      const struct ph_addr *at, int err)
+{
+    char from[320], text[PH_ADDR_TEXT];
+    SAY(r, ERROR, "%scannot %s %s%s%s: %s", origin(r, at, from, sizeof from), verb, proto,
+        *proto ? " " : "", at->port ? ph_addr_text(at, text) : ph_addr_ip_text(at, text),
+        ph_strerror(err));
+    return err;
+}
+
 /* Workers share their ports (SO_REUSEPORT), and so would a second turnd of the same user, taking half of the clients
  * away: a socket that shares nothing finds it out. */
 static int try_listeners(const struct ph_trun *r)
 {
-    char from[320], text[PH_ADDR_TEXT];
     for (unsigned i = 0; i < r->plan.n_listeners && !r->conf->device; i++) {
-        int err = ph_tplan_try(&r->plan.listener[i]);
-        if (err) {
-            SAY(r, ERROR, "%scannot listen on udp %s: %s",
-                origin(r, &r->plan.listener[i], from, sizeof from),
-                ph_addr_text(&r->plan.listener[i], text), ph_strerror(err));
-            return err;
-        }
+        const struct ph_addr *at = &r->plan.listener[i];
+        int err = ph_tplan_try(at);
+        if (err)
+            return say_failed(r, "listen on", at->proto == PH_UDP ? "udp" : "tcp", at, err);
     }
     return 0;
 }
 
 static int try_relays(const struct ph_trun *r)
 {
-    char from[320], text[PH_ADDR_TEXT];
     for (unsigned i = 0; i < r->plan.n_relays; i++) {
         int err = ph_tplan_try(&r->plan.relay[i]);
-        if (err) {
-            SAY(r, ERROR, "%scannot relay from %s: %s",
-                origin(r, &r->plan.relay[i], from, sizeof from),
-                ph_addr_ip_text(&r->plan.relay[i], text), ph_strerror(err));
-            return err;
-        }
+        if (err)
+            return say_failed(r, "relay from", "", &r->plan.relay[i], err);
     }
     return 0;
 }
@@ -101,14 +115,14 @@ static int make_shared(struct ph_trun *r)
             return PH_E_NOMEM;
         ports += ph_ports_total(r->ports[i]);
     }
-    if (c->user_quota || c->total_quota) {
-        r->quota =
-            ph_quota_new(c->total_quota, c->user_quota, ports > 65536 ? ports : 65536, &r->env);
-        if (!r->quota)
-            return PH_E_NOMEM;
-    }
+    r->quota = ph_quota_new(r->live->total_quota, r->live->user_quota,
+                            ports > 65536 ? ports : 65536, &r->env);
+    r->bps = ph_bps_new(c->bps_capacity);
+    r->metrics = ph_tmetrics_new(c->prom_users);
     r->reserve = ph_reserve_new();
-    return r->reserve ? 0 : PH_E_NOMEM;
+    if (!r->quota || !r->bps || !r->metrics || !r->reserve)
+        return PH_E_NOMEM;
+    return ph_tlive_quotas(r->live, c, NULL, &r->quotas, &r->env);
 }
 
 static void fill_core(const struct ph_trun *r, struct ph_turnd_conf *core)
@@ -122,22 +136,27 @@ static void fill_core(const struct ph_trun *r, struct ph_turnd_conf *core)
     *core = (struct ph_turnd_conf){
         .n_listeners = r->plan.n_listeners,
         .n_relays = r->plan.n_relays,
-        .auth = r->auth,
-        .acl = r->acl,
+        .live = r->live->live,
+        .bps = r->bps,
+        .oauth_server = !c->oauth                           ? NULL
+                        : c->server_name && *c->server_name ? c->server_name
+                                                            : c->realm,
         .quota = r->quota,
         .reserve = r->reserve,
         .software = c->software ? "Pinhole-" PH_VERSION : NULL,
-        .alternate = c->alternate,
         .max_lifetime_s = c->max_lifetime_s,
         .permission_lifetime_s = c->permission_lifetime_s,
         .channel_lifetime_s = c->channel_lifetime_s,
         .default_family = FAMILY[c->family],
         .channels_5766 = c->channels_5766,
         .no_udp_relay = c->no_udp_relay,
+        .no_tcp_relay = c->no_tcp_relay,
+        .mobility = c->mobility,
         .always_fingerprint = c->fingerprint,
         .long_reasons = c->long_reasons,
     };
     ph_tconf_nonce(c, &r->env, &core->nonce);
+    r->env.rand(r->env.ctx, core->ticket_key, sizeof core->ticket_key);
     for (unsigned i = 0; i < r->plan.n_listeners; i++)
         core->listener[i].at = r->plan.listener[i];
     for (unsigned i = 0; i < r->plan.n_relays; i++)
@@ -148,14 +167,55 @@ static void fill_core(const struct ph_trun *r, struct ph_turnd_conf *core)
         };
 }
 
+/* ---- what the workers tell ---- */
+
+/* The first workers run before the main thread knows of them all: then the server must not be asked for more. */
+static void audit(struct ph_trun *r, unsigned worker, const struct ph_turnd_ev *ev)
+{
+    if (r->serving) {
+        ph_trun_audit(r, worker, ev);
+        return;
+    }
+    struct ph_trun early = {.env = r->env, .plan = r->plan};
+    ph_trun_audit(&early, worker, ev);
+}
+
+static void on_event(void *ctx, unsigned worker, const struct ph_turnd_ev *ev)
+{
+    struct ph_trun *r = ctx;
+    ph_tmetrics_event(r->metrics, ev, ph_now());
+    audit(r, worker, ev);
+    if (ev->type == PH_TURND_ALLOC_UP)
+        atomic_fetch_add(&r->allocations, 1);
+    if (ev->type != PH_TURND_ALLOC_DOWN)
+        return;
+    int64_t left = atomic_fetch_sub(&r->allocations, 1) - 1;
+    if (r->on_down)
+        r->on_down(r->on_down_ctx, left);
+}
+
+static void on_lookup(void *ctx, unsigned worker, const struct ph_userdb_ask *ask)
+{
+    struct ph_trun *r = ctx;
+    ph_tdb_lookup(r->db, worker, ask);
+}
+
+/* ---- the server ---- */
+
 static void fill_shell(struct ph_trun *r, struct ph_turn_uv_conf *u, uv_loop_t *loop)
 {
+    static struct ph_userdb_conf userdb; /* its defaults */
     const struct ph_tconf *c = r->conf;
     *u = (struct ph_turn_uv_conf){
         .workers = r->plan.workers,
         .loop = loop,
         .env = &r->env,
         .n_quads = r->plan.n_quads,
+        .tls = r->tls,
+        .http_400 = c->http_400,
+        .max_conns = c->max_conns,
+        .max_conns_per_addr = c->max_conns_per_ip,
+        .userdb = r->db ? &userdb : NULL,
         .budget = ph_tconf_budget(c),
         .rcvbuf = c->sock_buf,
         .sndbuf = c->sock_buf,
@@ -163,11 +223,13 @@ static void fill_shell(struct ph_trun *r, struct ph_turn_uv_conf *u, uv_loop_t *
         .relay_sndbuf = c->sock_buf,
         .device = c->device,
         .relay_device = c->relay_device,
-        .on_event = ph_trun_audit,
+        .on_event = on_event,
+        .on_lookup = on_lookup,
         .ctx = r,
     };
     memcpy(u->external, r->plan.listener_external, sizeof u->external);
     memcpy(u->quad, r->plan.quad, sizeof u->quad);
+    memcpy(u->accept, r->plan.accept, sizeof u->accept);
     fill_core(r, &u->core);
 }
 
@@ -179,7 +241,6 @@ static int start_server(struct ph_trun *r, uv_loop_t *loop)
         .always_fingerprint = c->fingerprint,
         .software = c->software ? "Pinhole-" PH_VERSION : NULL,
     };
-    char from[320], text[PH_ADDR_TEXT];
     struct ph_addr failed = {0};
     struct ph_turn_uv_conf *u = malloc(sizeof *u);
     if (!u)
@@ -187,13 +248,12 @@ static int start_server(struct ph_trun *r, uv_loop_t *loop)
     fill_shell(r, u, loop);
     u->stun = c->no_stun ? NULL : &stun;
     int err = ph_turn_uv_new(&r->server, u, &failed);
+    r->serving = !err;
     ph_wipe(&u->core.nonce, sizeof u->core.nonce);
+    ph_wipe(u->core.ticket_key, sizeof u->core.ticket_key);
     free(u);
-    if (err && failed.family) {
-        SAY(r, ERROR, "%scannot listen on udp %s: %s", origin(r, &failed, from, sizeof from),
-            ph_addr_text(&failed, text), ph_strerror(err));
-        return err;
-    }
+    if (err && failed.family)
+        return say_failed(r, "listen on", failed.proto == PH_UDP ? "udp" : "tcp", &failed, err);
     if (err)
         SAY(r, ERROR, "cannot start: %s", ph_strerror(err));
     return err;
@@ -208,6 +268,10 @@ int ph_trun_start(struct ph_trun *r, const struct ph_env *env, uv_loop_t *loop)
     if (err)
         return err;
     err = make_shared(r);
+    if (!err && r->conf->redis_userdb) {
+        r->db = ph_tdb_new(loop, &r->env, r->conf, &r->server, ph_trun_db_changed, r);
+        err = r->db ? 0 : PH_E_NOMEM;
+    }
     if (err) {
         SAY(r, ERROR, "cannot start: %s", ph_strerror(err));
         return err;
@@ -215,79 +279,90 @@ int ph_trun_start(struct ph_trun *r, const struct ph_env *env, uv_loop_t *loop)
     return start_server(r, loop);
 }
 
+/* ---- another set ---- */
+
+static void forbid(struct ph_turnd_live *live, const struct ph_addr *at)
+{
+    if (live->n_forbidden < PH_TURND_FORBIDDEN && at->family && at->port)
+        live->forbidden[live->n_forbidden++] = *at;
+}
+
+void ph_trun_tell(struct ph_trun *r, struct ph_tls *tls)
+{
+    struct ph_turnd_live live = r->live->live;
+    const struct ph_tconf *c = r->conf;
+    struct ph_addr at;
+    live.draining = r->draining;
+    if (live.draining && c->n_drain_alternates) {
+        live.n_alternates = c->n_drain_alternates;
+        memcpy(live.alternate, c->drain_alternate, sizeof live.alternate);
+    }
+    for (unsigned i = 0; i < r->n_endpoints; i++)
+        forbid(&live, &r->endpoint[i]);
+    if (r->db && ph_tdb_endpoint(r->db, &at))
+        forbid(&live, &at);
+    if (r->server)
+        ph_turn_uv_reload(r->server, &live, tls);
+}
+
+int ph_trun_swap(struct ph_trun *r, struct ph_tconf *conf, struct ph_tlive *live,
+                 struct ph_tls *tls)
+{
+    struct ph_tlive *old = r->live;
+    const struct ph_tdb_data *data = r->db ? ph_tdb_data(r->db) : NULL;
+    int err = ph_tlive_quotas(live, conf, data, &r->quotas, &r->env);
+    if (err)
+        return err;
+    r->conf = conf;
+    r->live = live;
+    ph_quota_set(r->quota, live->total_quota, live->user_quota);
+    ph_bps_set_capacity(r->bps, conf->bps_capacity);
+    ph_trun_tell(r, tls);
+    ph_tlive_free(old);
+    ph_tquotas_sweep(&r->quotas, live);
+    if (tls) {
+        ph_tls_unref(r->tls);
+        r->tls = tls;
+    }
+    return 0;
+}
+
+void ph_trun_db_changed(void *ctx)
+{
+    struct ph_trun *r = ctx;
+    if (!r->server)
+        return;
+    ph_opts_clear(r->conf->opts); /* they have been told */
+    struct ph_tlive *live = ph_tlive_new(r->conf, &r->env, ph_tdb_data(r->db));
+    if (live && !ph_opts_failed(r->conf->opts) && ph_trun_swap(r, r->conf, live, NULL) == 0) {
+        SAY(r, INFO, "redis-userdb: what it says of realms has changed, and is in force");
+        return;
+    }
+    ph_tlive_free(live);
+    SAY(r, ERROR, "redis-userdb: what it says of realms has changed, but could not be taken");
+}
+
+/* ---- end ---- */
+
+void ph_trun_stop(struct ph_trun *r)
+{
+    ph_turn_uv_free(r->server);
+    r->server = NULL;
+    ph_tdb_stop(r->db);
+}
+
 void ph_trun_free(struct ph_trun *r)
 {
     ph_turn_uv_free(r->server);
+    ph_tdb_free(r->db);
     ph_reserve_free(r->reserve);
+    ph_tquotas_sweep(&r->quotas, NULL);
     ph_quota_free(r->quota);
+    ph_bps_free(r->bps);
+    ph_tmetrics_free(r->metrics);
     for (unsigned i = 0; i < PH_TURND_RELAYS; i++)
         ph_ports_free(r->ports[i]);
-    ph_auth_free(r->auth);
-    ph_acl_free(r->acl);
+    ph_tlive_free(r->live);
+    ph_tls_unref(r->tls);
     *r = (struct ph_trun){.conf = r->conf};
-}
-
-/* ---- what it says ---- */
-
-uint64_t ph_trun_files(const struct ph_trun *r)
-{
-    const struct ph_tconf *c = r->conf;
-    unsigned workers = r->plan.workers ? r->plan.workers : 1;
-    uint64_t relays = (uint64_t)r->plan.n_relays * (c->max_port - c->min_port + 1);
-    if (c->total_quota && relays > (uint64_t)c->total_quota * 2)
-        relays = (uint64_t)c->total_quota * 2; /* IPv4 and IPv6 */
-    return relays + (uint64_t)workers * (r->plan.n_listeners + 8) + 32;
-}
-
-void ph_trun_announce(const struct ph_trun *r)
-{
-    const struct ph_tconf *c = r->conf;
-    char text[PH_ADDR_TEXT], told[PH_ADDR_TEXT];
-    struct ph_addr at;
-    for (unsigned i = 0; i < r->plan.n_listeners; i++)
-        if (ph_turn_uv_local(r->server, i, &at) == 0)
-            SAY(r, INFO, "listening on udp %s", ph_addr_text(&at, text));
-    for (unsigned i = 0; i < r->plan.n_relays; i++)
-        SAY(r, INFO, "relaying from %s, ports %" PRIu32 " to %" PRIu32 "%s%s",
-            ph_addr_ip_text(&r->plan.relay[i], text), c->min_port, c->max_port,
-            r->plan.relay_external[i].family ? ", known as " : "",
-            r->plan.relay_external[i].family ? ph_addr_ip_text(&r->plan.relay_external[i], told)
-                                             : "");
-    if (c->rfc5780 && r->plan.n_quads)
-        SAY(r, INFO, "RFC 5780 is on for %u pair%s of addresses", r->plan.n_quads,
-            r->plan.n_quads == 1 ? "" : "s");
-    if (c->no_budget)
-        SAY(r, WARN, "no budget: anybody can have floods reflected by this server");
-    SAY(r, INFO, "turnd %s is ready: realm %s, %u worker%s", PH_VERSION, c->realm,
-        ph_turn_uv_workers(r->server), ph_turn_uv_workers(r->server) == 1 ? "" : "s");
-}
-
-void ph_trun_counters(struct ph_trun *r)
-{
-    struct ph_turn_uv_stats s;
-    ph_turn_uv_stats(r->server, UINT32_MAX, &s);
-    SAY(r, INFO,
-        "counters: requests=%" PRIu64 " errors=%" PRIu64 " unauthenticated=%" PRIu64
-        " stale_nonce=%" PRIu64 " over_budget=%" PRIu64 " malformed=%" PRIu64
-        " forbidden_peer=%" PRIu64 " no_permission=%" PRIu64 " allocations=%" PRIu64
-        " allocations_now=%" PRIu64 " bindings=%" PRIu64,
-        s.turn.requests, s.turn.errors, s.turn.unauthenticated, s.turn.stale_nonce,
-        s.turn.over_budget + s.stun.over_budget, s.turn.malformed, s.turn.forbidden_peer,
-        s.turn.no_permission, s.turn.allocations, s.allocations_now, s.stun.answers);
-    SAY(r, INFO,
-        "counters: to_peer=%" PRIu64 "/%" PRIu64 "B to_client=%" PRIu64 "/%" PRIu64 "B rx=%" PRIu64
-        "/%" PRIu64 "B tx=%" PRIu64 "/%" PRIu64 "B not_sent=%" PRIu64,
-        s.turn.to_peer_packets, s.turn.to_peer_bytes, s.turn.to_client_packets,
-        s.turn.to_client_bytes, s.io.rx_packets, s.io.rx_bytes, s.io.tx_packets, s.io.tx_bytes,
-        s.io.drop_full + s.io.drop_too_big + s.io.drop_unreachable + s.io.drop_denied +
-            s.io.drop_other);
-}
-
-void ph_trun_bindings(struct ph_trun *r)
-{
-    struct ph_turn_uv_stats s;
-    ph_turn_uv_stats(r->server, UINT32_MAX, &s);
-    if (s.stun.answers != r->bindings)
-        SAY(r, INFO, "bindings: %" PRIu64 " requests were answered", s.stun.answers - r->bindings);
-    r->bindings = s.stun.answers;
 }

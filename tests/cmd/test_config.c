@@ -26,8 +26,8 @@ static void load(struct ph_tconf *c, const char *text)
     ph_tconf_init(c);
     ph_opts_read_text(c->opts, "t.conf", text, strlen(text));
     ph_tconf_apply(c);
-    ph_acl_free(ph_tconf_acl(c));
-    ph_auth_free(ph_tconf_auth(c, &ENV));
+    ph_acl_free(ph_tconf_acl(c, PH_TCONF_DEFAULT));
+    ph_auth_free(ph_tconf_auth(c, PH_TCONF_DEFAULT, &ENV));
 }
 
 static const char *first_error(const struct ph_tconf *c)
@@ -250,24 +250,30 @@ Test(turnd_conf, refuses_databases_that_are_not_there)
 {
     expect_error("psql-userdb=host=db password=hunter2",
                  "t.conf:1: psql-userdb: refused: no SQL databases here: put users into user= "
-                 "lines, or use static-auth-secret");
+                 "lines or a users-file, or use static-auth-secret or redis-userdb");
     expect_error("\nredis-statsdb=\"ip=127.0.0.1 password=hunter2\"",
-                 "t.conf:2: redis-statsdb: refused: this version does not speak to Redis: remove "
-                 "the key");
-    expect_error("no-udp", "t.conf:1: no-udp: refused: this version serves UDP only, so nothing "
-                           "would be left to do");
-    expect_fine("no-udp=no");
+                 "t.conf:2: redis-statsdb: refused: this version writes no statistics to Redis: "
+                 "remove the key; metrics are at http-listen, sessions in turnctl");
 }
 
 Test(turnd_conf, tells_of_what_it_leaves_out)
 {
-    expect_warning("cert=/etc/cert.pem", "t.conf:1: cert: ignored: for TLS and DTLS: this version "
-                                         "serves UDP only");
-    expect_warning("tls-listening-port=5349", "tls-listening-port: ignored");
-    expect_warning("dtls", "dtls: ignored");
     expect_warning("userdb=/var/db/turndb", "userdb: ignored: no SQLite database here");
-    expect_warning("max-bps=1000", "max-bps: ignored: no bandwidth limits");
+    expect_warning("raw-public-keys", "raw-public-keys: ignored: clients are shown certificates");
+    expect_warning("cli", "cli: ignored: there is no telnet console: use turnctl (api-socket)");
+    expect_warning("acme-redirect=https://x", "acme-redirect: ignored: no redirects on TURN ports");
+    expect_warning("secure-stun", "secure-stun: ignored: Binding requests are answered without");
+    expect_warning("rfc3489-compatibility", "rfc3489-compatibility: ignored: requests without");
     expect_fine("no-tls\nno-dtls\nno-tcp\nno-cli\ncipher-list=X\nno-tlsv1\nno-sslv3\n");
+}
+
+/* A key that does not work says why and what works, never that somebody will see to it later. */
+Test(turnd_conf, makes_no_excuses)
+{
+    for (size_t i = 0; i < ph_tconf_table_n; i++) {
+        const char *note = ph_tconf_table[i].note;
+        cr_expect(!note || !strstr(note, "UDP only"), "%s: %s", ph_tconf_table[i].name, note);
+    }
 }
 
 /* ---- mistakes ---- */
@@ -384,10 +390,10 @@ Test(turnd_conf, names_bad_rules)
 {
     expect_error("denied-peer-ip=10.0.0.0/33",
                  "t.conf:1: denied-peer-ip: \"10.0.0.0/33\" is no address, range or network: give "
-                 "A, A-B (A not above B) or A/BITS");
+                 "A, A-B (A not above B) or A/BITS, with :PORT or :LO-HI if wanted");
     expect_error("\nallowed-peer-ip=localhost",
                  "t.conf:2: allowed-peer-ip: \"localhost\" is no address, range or network: give "
-                 "A, A-B (A not above B) or A/BITS");
+                 "A, A-B (A not above B) or A/BITS, with :PORT or :LO-HI if wanted");
 }
 
 Test(turnd_conf, names_what_does_not_go_together)
@@ -398,6 +404,10 @@ Test(turnd_conf, names_what_does_not_go_together)
                  "t.conf:2: no-auth: does not go with static-auth-secret: keep one of them");
     expect_error("use-auth-secret", "t.conf:1: use-auth-secret: there is no secret: give "
                                     "static-auth-secret");
+    expect_error("no-tcp-relay\nno-udp-relay",
+                 "t.conf:2: no-udp-relay: does not go with no-tcp-relay: nothing is left to relay; "
+                 "give stun-only, or remove one of them");
+    expect_fine("no-tcp-relay\nno-udp-relay\nstun-only");
     expect_error("stun-only\nno-stun",
                  "t.conf:2: no-stun: does not go with stun-only: nothing is left to do");
     expect_error("rest-api-separator=::", "t.conf:1: rest-api-separator: \"::\" is not one "
@@ -427,7 +437,7 @@ static struct ph_auth *auth_of(struct ph_tconf *c, const char *text)
     ph_tconf_init(c);
     ph_opts_read_text(c->opts, "t.conf", text, strlen(text));
     ph_tconf_apply(c);
-    return ph_tconf_auth(c, &ENV);
+    return ph_tconf_auth(c, PH_TCONF_DEFAULT, &ENV);
 }
 
 static void expect_key(const struct ph_auth *a, const char *name, const char *realm,
@@ -459,8 +469,9 @@ Test(turnd_conf, takes_users_and_secrets_together)
     struct ph_auth *a = auth_of(&c, "realm=r\nuser=alice:secret\nstatic-auth-secret=one\n"
                                     "static-auth-secret=two\nrest-api-separator=|\n");
     expect_key(a, "alice", "r", "secret");
-    cr_expect_eq(ph_auth_find(a, ph_str("1800000000|x"), PH_ALG_MD5, 1700000000, 1, &m), 0);
-    cr_expect_eq(ph_auth_find(a, ph_str("1800000000|x"), PH_ALG_MD5, 1700000000, 2, &m),
+    cr_expect_eq(ph_auth_find(a, ph_str("1800000000|x"), PH_ALG_MD5, 1700000000, 3, &m), 0,
+                 "two secrets, with HMAC-SHA1 and HMAC-SHA256");
+    cr_expect_eq(ph_auth_find(a, ph_str("1800000000|x"), PH_ALG_MD5, 1700000000, 4, &m),
                  PH_E_MISSING);
     ph_auth_free(a);
     ph_tconf_fini(&c);
@@ -492,7 +503,7 @@ Test(turnd_conf, makes_the_peer_policy)
                        "denied-peer-ip=203.0.113.1-203.0.113.9\n";
     ph_opts_read_text(c.opts, "t.conf", text, strlen(text));
     ph_tconf_apply(&c);
-    struct ph_acl *acl = ph_tconf_acl(&c);
+    struct ph_acl *acl = ph_tconf_acl(&c, PH_TCONF_DEFAULT);
     static const struct {
         const char *ip;
         bool allowed;

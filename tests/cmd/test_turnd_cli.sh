@@ -69,11 +69,15 @@ ok
 step "our sample file, and what is commented out in it"
 run 0 --check-config -c "$PINHOLE_ROOT/deploy/config/turnserver.conf"
 says "No errors"
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=turn.example.org \
+    -keyout "$T/key.pem" -out "$T/cert.pem" 2>/dev/null
+echo 'alice:hunter2 user-quota=1' >"$T/users"
+echo 'hunter3' >"$T/token"
 sed -E 's/^#([a-z0-9-]+(=[^ ]*)?)$/\1/; /^(listening|relay)-ip=/d; /^external-ip=[^/]*$/d; /^proc-user/d' \
-    "$PINHOLE_ROOT/deploy/config/turnserver.conf" >"$T/t.conf"
+    "$PINHOLE_ROOT/deploy/config/turnserver.conf" | sed "s,=/etc/turnd/,=$T/," >"$T/t.conf"
 run 0 --check-config -c "$T/t.conf"
 says "static-auth-secret=***" "user=example:***" "budget-rate=2048"
-says_not "unknown key" "ignored  " "refused  "
+says_not "unknown key" "ignored  " "refused  " hunter
 ok "$(grep -c '^honoured' "$OUT") keys"
 
 step "a file with every key"
@@ -81,13 +85,15 @@ while read -r key; do
     case $key in
     \#*) ;;
     listening-ip | relay-ip) echo "$key=127.0.0.1" ;;
+    prometheus-address | web-admin-ip) echo "$key=127.0.0.1" ;;
     external-ip) echo "$key=203.0.113.1" ;;
     aux-server) echo "$key=127.0.0.1:5000" ;;
     allowed-peer-ip | denied-peer-ip) echo "$key=192.0.2.1-192.0.2.9" ;;
-    alternate-server) echo "$key=192.0.2.1:3478" ;;
+    *alternate-server) echo "$key=192.0.2.1:3478" ;;
     user) echo "$key=alice:hunter2" ;;
     use-auth-secret) echo "$key" ;;
     userdb) echo "$key=/var/lib/turn/turndb" ;;
+    redis-userdb) echo "$key=ip=127.0.0.1 password=hunter2" ;;
     *secret | *password | pkey-pwd | *userdb | *statsdb) echo "$key=hunter2" ;;
     rest-api-separator) echo "$key=:" ;;
     allocation-default-address-family) echo "$key=keep" ;;
@@ -95,14 +101,25 @@ while read -r key; do
     log-min-level) echo "$key=debug" ;;
     syslog-facility) echo "$key=local3" ;;
     proc-user | proc-group) echo "$key=root" ;;
-    alt-listening-port) echo "$key=50001" ;;
+    alt-listening-port | alt-tls-listening-port) echo "$key=50001" ;;
+    tcp-proxy-port) echo "$key=50002" ;;
+    prometheus-port) echo "$key=50003" ;;
+    web-admin-port) echo "$key=50004" ;;
     *-port) echo "$key=50000" ;;
-    log-file | new-log-timestamp-format) echo "$key=x" ;;
+    cert | prometheus-cert) echo "$key=$T/cert.pem" ;;
+    pkey | prometheus-key) echo "$key=$T/key.pem" ;;
+    CA-file) echo "$key=$T/cert.pem" ;;
+    cipher-list) echo "$key=ECDHE+AESGCM" ;;
+    ec-curve-name) echo "$key=prime256v1" ;;
+    dh-file) ;; # making one takes too long
+    prometheus-path) echo "$key=/metrics" ;;
+    log-file | new-log-timestamp-format | server-name) echo "$key=x" ;;
     realm | pidfile) echo "$key=x" ;;
-    no-auth) echo "$key=no" ;;
+    no-auth | no-udp) echo "$key=no" ;;
     no-stun) echo "$key=0" ;;
     relay-threads | cpus) echo "$key=2" ;;
     *quota | *lifetime | *rps | sock-buf-size | stale-nonce) echo "$key=1000" ;;
+    *bps | bps-capacity | drain-min-allocations) echo "$key=1000" ;;
     *) echo "$key" ;;
     esac
 done <"$PINHOLE_ROOT/tests/vectors/coturn_keys.txt" >"$T/t.conf"
@@ -110,12 +127,34 @@ run 2 --check-config -c "$T/t.conf"
 says_not hunter2 "unknown key"
 keys=$(grep -cvE '^#' "$PINHOLE_ROOT/tests/vectors/coturn_keys.txt")
 lines=$(grep -cE "^(honoured|ignored|refused|overridden) +$T/t.conf:[0-9]+: " "$OUT")
-[ "$lines" -ge $((keys - 1)) ] || fail "$lines lines for $keys keys" # version is for the command line
+[ "$lines" -ge $((keys - 2)) ] || fail "$lines lines for $keys keys" # version, dh-file
 says "psql-userdb=***  (no SQL databases here" "user=alice:***" "static-auth-secret=***" \
-    "error: $T/t.conf" "redis-statsdb: refused: this version does not speak to Redis" \
+    "error: $T/t.conf" "redis-statsdb: refused: this version writes no statistics to Redis" \
     "This cannot work"
-grep -E '^(refused)' "$OUT" | grep -vE 'userdb|statsdb|no-udp' && fail "refuses more than it must"
+! grep -E '^refused' "$OUT" | grep -vE 'sql-userdb|mongo-userdb|statsdb' ||
+    fail "refuses more than it must"
 ok "$lines keys"
+
+step "and without those that must be refused it works"
+sed -E '/^(psql|sql|mysql|mongo)-userdb|^redis-statsdb|^no-d?tls$|^no-tcp$/d' "$T/t.conf" >"$T/u.conf"
+run 0 --check-config -c "$T/u.conf"
+says "No errors" "certificate  turn.example.org" "Values in force:" "tcp and tls 127.0.0.1:50000"
+says_not hunter2
+ok
+
+step "values in force, and a sample that can be read back"
+printf 'realm=x.example\nno-rfc5780\nuser=alice:hunter2\n' >"$T/t.conf"
+run 0 --check-config -c "$T/t.conf" --max-bps=5
+says "realm=x.example" "($T/t.conf:1)" "($T/t.conf:2, as no-rfc5780)" "user=alice:***" \
+    "(command line)" "listening-port=3478"
+says_not hunter2
+run 0 --print-config
+says "# ---- Listening ----" "#listening-port=3478" "#new-peer-rate=10/128"
+cp "$OUT" "$T/t.conf"
+run 0 --check-config -c "$T/t.conf"
+says "No errors"
+says_not "unknown key" "ignored "
+ok
 
 step "mistakes end with status 2 and one line that says it all"
 bad() { # LINE MESSAGE
@@ -132,6 +171,11 @@ bad proc-user=nobody-of-this-name 'proc-user: '
 bad listening-device=nosuch0 'listening-device: there is no device "nosuch0"'
 bad syslog-facility=x 'syslog-facility: "x" is no syslog facility'
 bad mysql-userdb=host=db 'mysql-userdb: refused: no SQL databases here'
+bad cert=/nonexistent/cert.pem 'cert: '
+bad users-file=/nonexistent/users 'users-file: cannot read /nonexistent/users: No such file'
+bad api-listen=127.0.0.1:80 'api-listen: needs a token: give api-token-file or api-token'
+bad max-bps=1k 'max-bps: "1k" is not a number: give a whole number from 0 to'
+bad 'realm-user=north' 'realm-user: is incomplete: give REALM NAME:PASSWORD'
 bad log-file=/nonexistent/x 'log-file: cannot open /nonexistent/x: No such file'
 run 2 -c /nonexistent/turnserver.conf
 says "turnd: /nonexistent/turnserver.conf: no such file"
@@ -155,7 +199,7 @@ up -n -L 127.0.0.1 -p 13478 -r example.org -u alice:hunter2 --static-auth-secret
 tr '\0' '\n' <"/proc/${PID[turnd]}/cmdline" >"$OUT"
 says_not hunter alice
 cp "$T/turnd.log" "$OUT"
-says "listening on udp 127.0.0.1:13478" "relaying from 127.0.0.1, ports 49152 to 65535"
+says "listening on udp 127.0.0.1:13478" "listening on tcp 127.0.0.1:13478" "relaying from 127.0.0.1, ports 49152 to 65535"
 says_not hunter
 down TERM
 cp "$T/turnd.log" "$OUT"
@@ -187,12 +231,16 @@ import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 s.settimeout(20)
-for _ in range(2):
+for _ in range(4):
     print(s.recv(4096).decode(), flush=True)
 PY
 wait_for 5 "the notify socket" test -S "$T/notify"
 NOTIFY_SOCKET=$T/notify up -n -L 127.0.0.1 -p 13478
 wait_for 5 "READY=1" grep -q READY=1 "$T/notify.out"
+kill -HUP "${PID[turnd]}"
+wait_for 5 "RELOADING=1" grep -q RELOADING=1 "$T/notify.out"
+grep -Eq '^MONOTONIC_USEC=[0-9]+$' "$T/notify.out" || fail "no time of the reload"
+wait_for 5 "READY=1 again" sh -c "[ \$(grep -c READY=1 '$T/notify.out') = 2 ]"
 down TERM
 wait_for 5 "STOPPING=1" grep -q STOPPING=1 "$T/notify.out"
 ok
@@ -205,11 +253,13 @@ grep -q '"level":"warning".*--userdb: ignored' "$T/file.log" || fail "no word ab
 mv "$T/file.log" "$T/file.log.1"
 kill -HUP "${PID[turnd]}"
 wait_for 5 "a new log file" grep -q 'open anew' "$T/file.log"
-kill -USR1 "${PID[turnd]}"
-wait_for 5 "the counters" grep -q 'counters: requests=0' "$T/file.log"
+wait_for 5 "the reload" grep -q 'reload: taken: no key has changed' "$T/file.log"
 kill -USR2 "${PID[turnd]}"
-wait_for 5 "a word about SIGUSR2" grep -q 'SIGUSR2' "$T/file.log"
-down TERM
+wait_for 5 "a word about SIGUSR2" grep -q 'certificates: there are no certificates' "$T/file.log"
+kill -USR1 "${PID[turnd]}"
+wait "${PID[turnd]}" || fail "a drain with nothing to wait for ends with status $?"
+grep -q 'counters: requests=0' "$T/file.log" || fail "no counters"
+grep -q 'drained: 0 allocations are left' "$T/file.log" || fail "no word about the drain"
 [ ! -e "$T/pid" ] || fail "the pidfile is still there"
 ok
 

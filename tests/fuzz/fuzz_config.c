@@ -59,12 +59,24 @@ static void check_plan(const struct ph_trun *r)
     CHECK(c->realm && *c->realm && strlen(c->realm) <= 127);
     CHECK(strlen(c->separator) == 1);
     CHECK(c->family <= PH_TCONF_KEEP && c->log_level <= PH_LOG_DEBUG);
+    CHECK(c->n_more_realms <= PH_TURND_REALMS && c->n_alternates <= PH_TURND_ALTERNATES);
+    CHECK(c->new_peers_rate <= 1000000 && c->api_mode >= 1 && c->api_mode <= 0777);
+    for (unsigned i = 0; i < r->plan.n_listeners; i++)
+        CHECK(r->plan.accept[i] & (PH_ACCEPT_PLAIN | PH_ACCEPT_TLS));
     CHECK(r->plan.n_listeners >= 1 && r->plan.n_listeners <= PH_TURND_LISTENERS);
     CHECK(r->plan.n_relays <= PH_TURND_RELAYS && (r->plan.n_relays > 0) == !c->stun_only);
     CHECK(r->plan.workers <= 128);
     for (unsigned q = 0; q < r->plan.n_quads; q++)
         for (unsigned i = 0; i < PH_STUND_SOCKETS; i++)
             CHECK(r->plan.quad[q].listener[i] < r->plan.n_listeners);
+}
+
+static void check_live(const struct ph_tlive *l)
+{
+    CHECK(l->live.acl && l->live.n_realms <= PH_TURND_REALMS);
+    CHECK(l->live.n_oauth <= PH_TURND_OAUTH_KEYS && l->live.n_alternates <= PH_TURND_ALTERNATES);
+    for (unsigned i = 0; i < l->live.n_realms; i++)
+        CHECK(l->live.auth && l->live.realm[i].auth);
 }
 
 /* The account names every key that was given, and is read to its end. */
@@ -100,9 +112,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ph_opts_read_text(c.opts, "t.conf", (const char *)data + 1, size - 1);
     ph_tconf_apply(&c);
     ph_tplan_make(&r.plan, &c, machine, sizeof machine / sizeof *machine);
-    r.acl = ph_tconf_acl(&c);
-    r.auth = ph_tconf_auth(&c, &env);
-    CHECK(r.acl && r.auth);
+    r.live = ph_tlive_new(&c, &env, NULL);
+    CHECK(r.live != NULL);
+    check_live(r.live);
     check_messages(c.opts);
     check_report(&r);
     if (!ph_opts_failed(c.opts))
