@@ -3,8 +3,9 @@
 
     aioice_client.py reflexive HOST PORT
         Print the server-reflexive candidates that it makes of the server's answers.
-    aioice_client.py relay HOST PORT USER PASSWORD udp|tcp [COUNT]
-        Two ICE agents with relayed candidates only send each other COUNT messages.
+    aioice_client.py relay HOST PORT USER PASSWORD udp|tcp|tls [COUNT]
+        Two ICE agents with relayed candidates only send each other COUNT messages. The server's
+        certificate is checked (SSL_CERT_FILE says what to trust).
 """
 import asyncio
 import hashlib
@@ -27,8 +28,9 @@ async def reflexive(host, port):
 async def relay(host, port, user, password, transport, count="100"):
     agents = [
         aioice.Connection(ice_controlling=controlling, turn_server=(host, int(port)),
-                          turn_username=user, turn_password=password, turn_transport=transport,
-                          use_ipv6=False, transport_policy=TransportPolicy.RELAY)
+                          turn_username=user, turn_password=password,
+                          turn_transport="udp" if transport == "udp" else "tcp",
+                          turn_ssl=transport == "tls", use_ipv6=False, transport_policy=TransportPolicy.RELAY)
         for controlling in (True, False)]
     await asyncio.gather(*(agent.gather_candidates() for agent in agents))
     for one, other in (agents, reversed(agents)):

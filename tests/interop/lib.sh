@@ -16,8 +16,8 @@ set -euo pipefail
 : "${PINHOLE_BUILD:=$PINHOLE_ROOT/build}"
 : "${TURND:=$PINHOLE_BUILD/bin/turnd}"
 : "${STUND:=$PINHOLE_BUILD/bin/stund}"
-# What turnd serves in this version; with all of them: TURND_HAS='udp tcp tls dtls mobility rfc3489'.
-: "${TURND_HAS:=udp}"
+# What turnd serves; coturn's server, when it stands in for ours, has rfc3489 too.
+: "${TURND_HAS:=udp tcp tls dtls mobility}"
 export PINHOLE_ROOT PINHOLE_BUILD TURND STUND TURND_HAS
 export PYTHONDONTWRITEBYTECODE=1
 INTEROP=$PINHOLE_ROOT/tests/interop

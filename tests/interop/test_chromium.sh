@@ -1,46 +1,45 @@
 #!/bin/bash
-# A real browser: two RTCPeerConnections in Chromium, allowed relayed candidates only, send a
-# megabyte through turnd. Chromium refuses loopback addresses, so it has a namespace of its own,
-# with a default route, a cable away from the server's. The one thing from the network at large,
-# playwright-core, is fetched into the build folder, once.
+# A real browser: two RTCPeerConnections in Chromium, allowed relayed candidates only, send a megabyte through turnd, over
+# every transport that browsers know.
 . "$(dirname "$0")/lib.sh"
-need node npm chromium
-readonly MODULES=$PINHOLE_BUILD/tests/interop/chromium
-
-install_playwright() {
-    local stamp=$MODULES/installed-from.json lock=$INTEROP/chromium/package-lock.json
-    cmp -s "$lock" "$stamp" && return
-    mkdir -p "$MODULES"
-    cp "$INTEROP/chromium/package.json" "$lock" "$INTEROP/chromium/.npmrc" "$MODULES/"
-    (cd "$MODULES" && timeout 120 npm ci --omit=dev --omit=optional --ignore-scripts) ||
-        fail "npm could not install playwright-core"
-    cp "$lock" "$stamp"
-}
-
+. "$INTEROP/chromium/lib.sh"
+need node npm chromium openssl
 [ "${PINHOLE_ISOLATED:-}" = 1 ] || install_playwright
-isolate 120 "$@"
+isolate 180 "$@"
 
 # browse NAME PASSWORD TRANSPORT PATIENCE_MS: what the browser reports is in $T/NAME.json.
 browse() {
-    in_ns web env HOME="$T" TMPDIR="$T" PATIENCE_MS="$4" timeout 50 \
-        node "$INTEROP/chromium/relay.mjs" "$MODULES" 198.51.100.1:3478 alice "$2" "$3" \
-        >"$T/$1.json" 2>"$T/$1.err"
+    local port=3478
+    [ "$3" != tls ] || port=5349
+    PATIENCE_MS=$4 in_browser "$1" 50 relay.mjs "198.51.100.1:$port" alice "$2" "$3"
 }
-
-report() { cat "$T/$1.json"; tail -n 20 "$T/$1.err"; }
 
 step "server starts"
 wire srv 198.51.100.1/24 web 198.51.100.2/24
 in_ns web ip route add default via 198.51.100.1
+tls=
+if has tls; then
+    certificate IP:198.51.100.1
+    tls=$(printf 'cert=%s\npkey=%s' "$T/server.pem" "$T/server.key")
+fi
 serve turnd srv <<CONF
 listening-ip=198.51.100.1
 relay-ip=198.51.100.1
 lt-cred-mech
 user=alice:secret
+$tls
 CONF
 ok
 
-for transport in udp tcp; do
+if has tls; then
+    step "turns: of an authority that the browser does not know"
+    ! browse untrusted secret tls 4000 || { report untrusted; fail "it connected"; }
+    grep -q '"701 ' "$T/untrusted.json" || { report untrusted; fail "the browser does not report error 701"; }
+    ok
+    trust_authority
+fi
+
+for transport in udp tcp tls; do
     has $transport || continue
     step "a megabyte between browsers, TURN over $transport"
     browse "$transport" secret "$transport" 20000 || {
@@ -48,9 +47,8 @@ for transport in udp tcp; do
         fail "it did not arrive"
     }
     # shellcheck disable=SC2016
-    ok "$(node -p 'const r = JSON.parse(require("fs").readFileSync(0));
-        `connected in ${r.connectMs} ms, ${r.mbPerSecond} MB/s, ${r.selected.join("/")}`' \
-        <"$T/$transport.json")"
+    ok "$(from_json $transport \
+        '`connected in ${r.connectMs} ms, ${r.mbPerSecond} MB/s, ${r.selected.join("/")}`')"
 done
 
 step "with a wrong password nothing arrives"

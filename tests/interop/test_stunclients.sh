@@ -6,6 +6,7 @@
 isolate 60 "$@"
 need turnutils_stunclient turnutils_natdiscovery
 ! has rfc3489 || need stun
+! has tls || need openssl
 /usr/bin/python3 -c 'import aioice' || fail "python3-aioice is not installed"
 
 readonly A=198.51.100.1 B=198.51.100.2 A6=2001:db8:1::1 B6=2001:db8:1::2
@@ -77,6 +78,11 @@ all_clients() {
 }
 
 step "servers start"
+if has tls; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj /CN=turn.example.org -addext "subjectAltName=IP:$A" \
+        -keyout "$T/key.pem" -out "$T/cert.pem" 2>/dev/null
+fi
 wire srv "$A/24 $B/24 $A6/64 $B6/64" cli "$ME/24 $ME_TOO/24 $ME6/64"
 serve turnd srv <<CONF
 listening-ip=$A
@@ -88,6 +94,7 @@ $(! has rfc3489 || echo rfc3489-compatibility)
 stun-backward-compatibility
 lt-cred-mech
 user=alice:secret
+$(! has tls || printf 'cert=%s\npkey=%s\n' "$T/cert.pem" "$T/key.pem")
 CONF
 serve plain srv <<CONF
 listening-ip=$A
@@ -114,10 +121,10 @@ never_said 'Other addr'
 never_said 'RFC 5780 response 2'
 ok
 
-for transport in udp tcp; do
+for transport in udp tcp tls; do
     has $transport || continue
     step "turnd: aioice relays over $transport"
-    client "${AIOICE[@]}" relay "$A" 3478 alice secret "$transport" || {
+    client env SSL_CERT_FILE="$T/cert.pem" "${AIOICE[@]}" relay "$A" 3478 alice secret "$transport" || {
         tail -5 "$T/out"
         fail "no relayed connection"
     }

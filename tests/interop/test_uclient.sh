@@ -40,6 +40,18 @@ relay-ip=$S4
 use-auth-secret
 static-auth-secret=north
 CONF
+    # The keys that the tool has built in, base64 of 32 or 16 digits.
+    serve tokens srv <<CONF
+listening-ip=$S4
+listening-port=3498
+relay-ip=$S4
+lt-cred-mech
+oauth
+server-name=blackdow.carleon.gov
+oauth-key=north:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=
+oauth-key=union:MTIzNDU2Nzg5MDEyMzQ1Ng==:A128GCM
+oauth-key=oldempire:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=
+CONF
     start peer in_ns cli turnutils_peer -L "$PEER4" -L "$PEER6"
     wait_for 10 "the peer" udp_bound cli "$PEER4" 3480
     ok
@@ -118,15 +130,19 @@ run dual-allocation       20 -n 20 -Z -v -e $PEER6 $S4
 run dont-fragment         40 -m 2 -n 20 -g -e $PEER4 $S4
 run origin                40 -m 2 -n 20 -o https://example.org -e $PEER4 $S4
 run rest-secret          100 -m 2 -n 50 -W north -p 3488 -e $PEER4 $S4
+run oauth                40 -m 2 -n 20 -J -p 3498 -e $PEER4 $S4
 ! has mobility || run mobility 40 -m 2 -n 20 -M -e $PEER4 $S4
 if has tcp; then
     run tcp-client       100 -m 2 -n 50 -t -e $PEER4 $S4
     run tcp-relay         40 -m 2 -n 20 -T -e $PEER4 $S4
     run tcp-relay-pair    40 -m 2 -n 20 -T -y $S4
+    run tcp-rest-secret   40 -m 2 -n 20 -t -W north -p 3488 -e $PEER4 $S4
+    run oauth-tcp-relay   40 -m 2 -n 20 -J -t -T -p 3498 -e $PEER4 $S4
 fi
 ! has tls  || run tls-client  100 -m 2 -n 50 -t -S -p 5349 -e $PEER4 $S4
 ! has dtls || run dtls-client 100 -m 2 -n 50 -S -p 5349 -e $PEER4 $S4
 run_bad wrong-password  'Cannot complete Allocation' 10 -m 2 -n 5 -w wrong -e $PEER4 $S4
+run_bad oauth-without-token 'Cannot complete Allocation' 10 -m 2 -n 5 -p 3498 -e $PEER4 $S4
 run_bad wrong-rest-secret 'Cannot complete Allocation' 10 -m 2 -n 5 -W south -p 3488 -e $PEER4 $S4
 run_bad loopback-peer   'error 403' 10 -m 2 -n 5 -e 127.0.0.1 $S4
 run_bad silent-peer     'lost packets 10 (100.000000%)' 10 -m 2 -n 5 -e $PEER4 -r 9 $S4
@@ -141,4 +157,5 @@ ok
 step "servers stop cleanly"
 stop_cleanly static
 stop_cleanly rest
+stop_cleanly tokens
 ok

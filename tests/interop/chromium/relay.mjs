@@ -1,22 +1,16 @@
 // Two RTCPeerConnections in a headless Chromium that may use relayed candidates only send each
 // other a megabyte.
 //
-//     node relay.mjs NODE_MODULES SERVER USER PASSWORD udp|tcp
+//     node relay.mjs NODE_MODULES SERVER USER PASSWORD udp|tcp|tls
 //
 // Prints one line of JSON: milliseconds until connected, MB/s, the types of the selected candidates
 // on both sides and the errors of gathering. Exit status 0: the megabyte came unchanged, over a
 // pair of two relayed candidates.
-import { createRequire } from 'node:module';
+import { launch } from './browser.mjs';
 
 const [modules, server, username, credential, transport] = process.argv.slice(2);
-const { chromium } = createRequire(modules + '/')('playwright-core');
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  headless: true,
-  timeout: 30_000,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-    '--disable-background-networking', '--disable-component-update'],
-});
+const uri = transport === 'tls' ? `turns:${server}?transport=tcp` : `turn:${server}?transport=${transport}`;
+const browser = await launch(modules);
 
 // Runs in the page, so it can use nothing from around it.
 async function converse({ iceServer, size, patience }) {
@@ -105,7 +99,7 @@ async function converse({ iceServer, size, patience }) {
 const size = 1 << 20;
 const page = await browser.newPage();
 const result = await page.evaluate(converse, {
-  iceServer: { urls: `turn:${server}?transport=${transport}`, username, credential },
+  iceServer: { urls: uri, username, credential },
   size,
   patience: +(process.env.PATIENCE_MS ?? 20_000),
 });
