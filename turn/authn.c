@@ -345,8 +345,10 @@ static int check_credentials(struct ph__req *r, unsigned features)
     r->sha256 = ph_msg_has(&r->m, PH_IX_MESSAGE_INTEGRITY_SHA256);
     if (password_algorithm(r, features, &alg))
         return ph__reply_error(r, 400);
-    if (user_name(r))
+    if (user_name(r)) {
+        hash_anyway(r, false);
         return refuse_user(r, features, "unknown user hash");
+    }
     if (is_for_another(r))
         return PH_CONSUMED;
     bool stands = fits_standing(r, alg);

@@ -149,8 +149,16 @@ int ph_streams_listen_raw(struct ph_streams *s, const struct ph_addr *at, const 
                           uint32_t *id)
 {
     struct ph__stream_listener x = {.raw = true, .at = *at};
+    int err = open_listener(s, &x, false, device, id);
 
-    return open_listener(s, &x, true, device, id);
+    if (err)
+        return err;
+    /* Bound alone, or another listener's connections might come here and ours go there; shared from now on, but only with
+     * those that do not listen. */
+    err = set_int(s->listener[*id].fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (err)
+        ph__stream_unlisten(s, *id);
+    return err;
 }
 
 void ph__stream_unlisten(struct ph_streams *s, uint32_t listener)

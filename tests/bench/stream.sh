@@ -14,7 +14,7 @@ need turnserver openssl taskset
 readonly ROUNDS=${1:-5} SECONDS_EACH=${2:-2}
 shift $(($# < 2 ? $# : 2))
 [ $# -gt 0 ] || set -- tcp tls dtls
-: "${RATE:=2000}" "${FLOWS:=10}" "${BURST:=1}" "${PAYLOAD:=160}"
+: "${RATE:=6000}" "${FLOWS:=10}" "${BURST:=1}" "${PAYLOAD:=160}"
 readonly ARGS=(-L 127.0.0.1 -E 127.0.0.1 -p 3478 --tls-listening-port 5349 -a -u user:pass -r test
     --cert "$T/cert.pem" --pkey "$T/key.pem" --allow-loopback-peers -m 1)
 

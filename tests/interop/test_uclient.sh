@@ -22,6 +22,8 @@ set_up() {
             -keyout "$T/key.pem" -out "$T/cert.pem" 2>/dev/null
         more+=(dtls "cert=$T/cert.pem" "pkey=$T/key.pem")
     fi
+    # Each server has ports of its own: a reserved one is not bound until its token comes, and another
+    # server's relay might take it.
     wire srv "$S4/24 $S6/64" cli "198.51.100.2/24 2001:db8:1::2/64 $PEER4/32 $PEER6/64"
     in_ns srv ip route add "$PEER4" dev to-cli
     serve static srv <<CONF
@@ -29,6 +31,7 @@ listening-ip=$S4
 listening-ip=$S6
 relay-ip=$S4
 relay-ip=$S6
+max-port=59999
 lt-cred-mech
 user=alice:secret
 $(printf '%s\n' "${more[@]}")
@@ -37,6 +40,8 @@ CONF
 listening-ip=$S4
 listening-port=3488
 relay-ip=$S4
+min-port=60000
+max-port=61999
 use-auth-secret
 static-auth-secret=north
 CONF
@@ -45,6 +50,8 @@ CONF
 listening-ip=$S4
 listening-port=3498
 relay-ip=$S4
+min-port=62000
+max-port=63999
 lt-cred-mech
 oauth
 server-name=blackdow.carleon.gov

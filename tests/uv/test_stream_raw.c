@@ -312,6 +312,31 @@ Test(uv_stream_raw, listens_and_calls_from_the_same_address)
     rig_close(&r);
 }
 
+/* Sharing it is for those who call from it: a listener that shared it too would take somebody else's connections. */
+Test(uv_stream_raw, a_listener_has_its_port_for_itself)
+{
+    struct ph_addr peer_at, relay = rig_tcp("127.0.0.1:0");
+    uint32_t id, other, conn;
+
+    rig_open(&r, NULL);
+    const struct ph_stream_listener l = {
+        .at = rig_tcp("127.0.0.1:0"), .sock = 7, .plain = true, .reuseport = true};
+    cr_assert_eq(ph_streams_listen(r.s, &l, &r.at), 0);
+    cr_expect_eq(ph_streams_listen_raw(r.s, &r.at, NULL, &id), -EADDRINUSE, "it is the clients'");
+    close(peer_listens(&relay));
+    cr_assert_eq(ph_streams_listen_raw(r.s, &relay, NULL, &id), 0);
+    cr_expect_eq(ph_streams_listen_raw(r.s, &relay, NULL, &other), -EADDRINUSE, "it is a relay's");
+    const int peer = peer_listens(&peer_at);
+    cr_assert_eq(ph_streams_connect(r.s, &relay, &peer_at, NULL, &conn, rig_now(&r)), 0);
+    const int fd = peer_accepts(peer);
+    ph_streams_unlisten_raw(r.s, id);
+    cr_expect_eq(ph_streams_listen_raw(r.s, &relay, NULL, &id), 0,
+                 "connections from it are no hindrance");
+    close(fd);
+    close(peer);
+    rig_close(&r);
+}
+
 /* --- to another worker ----------------------------------------------------------------------------- */
 
 /* A second table on the same loop; from then on the rig's callbacks speak of it. */
