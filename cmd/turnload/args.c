@@ -34,6 +34,7 @@ enum opt {
     OPT_TRANSPORT,
     OPT_CA,
     OPT_BURST,
+    OPT_SPIN,
     OPT_IDLE,
     OPT_HOLD,
     OPT_SOURCES,
@@ -64,6 +65,7 @@ static const struct option options[] = {
     {"transport", required_argument, NULL, OPT_TRANSPORT},
     {"ca", required_argument, NULL, OPT_CA},
     {"burst", required_argument, NULL, OPT_BURST},
+    {"spin", no_argument, NULL, OPT_SPIN},
     {"idle", required_argument, NULL, OPT_IDLE},
     {"hold", required_argument, NULL, OPT_HOLD},
     {"sources", required_argument, NULL, OPT_SOURCES},
@@ -293,6 +295,8 @@ static bool take_switch(struct ph_load_args *a, int opt)
     case OPT_DUAL:
         a->family = PH_TURNC_BOTH;
         return true;
+    case OPT_SPIN:
+        return a->spin = true;
     case OPT_CHECK:
         return a->check = true;
     case OPT_JSON:

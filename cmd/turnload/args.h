@@ -29,6 +29,7 @@ struct ph_load_args {
 
     unsigned allocations, threads, payload, setup_rate;
     unsigned burst;   /* packets of a flow that are sent together */
+    bool spin;        /* never sleep */
     unsigned sources; /* local addresses, from `bind` on */
     double rate;      /* packets a second of each flow */
     double duration_s, max_loss;

@@ -49,6 +49,7 @@ static const char text[] =
     "50\n"
     "    -l, --payload BYTES      bytes of each packet, 24 to 1900; 160\n"
     "        --burst N            packets of a flow sent together, so that many share a write; 1\n"
+    "        --spin               never sleep, so that a server here pays for no waking\n"
     "    -t, --duration SECONDS   how long packets are sent; 10\n"
     "        --channels           bind channels (the default)\n"
     "        --indications        use Send and Data indications instead\n"

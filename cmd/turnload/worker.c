@@ -138,7 +138,7 @@ static void send_due(struct ph_load *l, ph_ns now)
 static void receive(struct ph_load *l, ph_ns wait)
 {
     struct epoll_event ev[EVENTS];
-    struct timespec ts = {.tv_sec = 0, .tv_nsec = wait > 0 ? (long)wait : 0};
+    struct timespec ts = {.tv_sec = 0, .tv_nsec = wait > 0 && !l->a->spin ? (long)wait : 0};
     int n = epoll_pwait2(l->epoll_fd, ev, EVENTS, &ts, NULL);
     for (int i = 0; i < n; i++) {
         uint32_t id = ev[i].data.u32;

@@ -32,7 +32,7 @@ one() {
     start "$server" taskset -c 1 "$program" "${options[@]}" "${ARGS[@]}"
     wait_for 10 "$server" udp_bound_here 127.0.0.1 3478
     sleep 0.3
-    taskset -c 0 "$PINHOLE_BUILD/bin/turnload" -n "$FLOWS" -r "$RATE" -l "$PAYLOAD" --burst "$BURST" \
+    taskset -c 0 "$PINHOLE_BUILD/bin/turnload" -n "$FLOWS" -r "$RATE" -l "$PAYLOAD" --burst "$BURST" --spin \
         -t "$SECONDS_EACH" --transport "$transport" --user user --pass pass --json --max-loss 100 \
         --server-pid "${PID[$server]}" "127.0.0.1:$port" >"$T/load.json" 2>"$T/load.err" ||
         { cat "$T/load.json" "$T/load.err"; fail "$server over $transport"; }
