@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#define LOOP UINT32_MAX /* the number of libuv's own descriptor */
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct ph_mux *m = poll->data;
@@ -55,14 +57,47 @@ void ph_mux_del(struct ph_mux *m, int fd)
 
 static void on_closed(uv_handle_t *h)
 {
-    const struct ph_mux *m = h->data;
+    struct ph_mux *m = h->data;
 
     close(m->epoll_fd);
+    m->epoll_fd = -1;
 }
 
 void ph_mux_close(struct ph_mux *m)
 {
     uv_close((uv_handle_t *)&m->poll, on_closed);
+}
+
+/* Takes the events of libuv's descriptor out of n; returns how many are left. */
+static int without_loop(struct epoll_event *ev, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (ev[i].data.u32 == LOOP)
+            ev[i--] = ev[--n];
+    return n;
+}
+
+void ph_mux_run(struct ph_mux *m)
+{
+    struct epoll_event ev[PH_MUX_EVENTS];
+    uv_loop_t *loop = m->poll.loop;
+
+    if (!uv_is_closing((uv_handle_t *)&m->poll)) {
+        uv_poll_stop(&m->poll); /* each cannot be in the other */
+        if (ph_mux_add(m, uv_backend_fd(loop), LOOP))
+            uv_poll_start(&m->poll, UV_READABLE, on_readable);
+    }
+    while (!uv_is_active((uv_handle_t *)&m->poll) && m->epoll_fd >= 0 && uv_loop_alive(loop)) {
+        uv_update_time(loop); /* what timers are counted from */
+        const int timeout = uv_backend_timeout(loop);
+        const int all = epoll_wait(m->epoll_fd, ev, PH_MUX_EVENTS, timeout);
+        const int n = without_loop(ev, all);
+        if (n > 0)
+            m->fn(m, ev, (unsigned)n);
+        if (n != all || n <= 0 || timeout == 0)
+            uv_run(loop, UV_RUN_NOWAIT);
+    }
+    uv_run(loop, UV_RUN_DEFAULT);
 }
 
 /* --- deadlines ------------------------------------------------------------------------------------- */

@@ -3,8 +3,9 @@
  *
  * ph_mux watches any number of sockets through an epoll set of its own, which libuv sees as one readable
  * descriptor.  Against a uv_poll_t each that saves 160 bytes and five system calls per socket, the socket's number
- * comes with the event, and ICMP errors (EPOLLERR) do not stop the watching, as they do in libuv.  The price is a
- * second epoll_wait per turn of the loop, whatever the number of sockets.
+ * comes with the event, and ICMP errors (EPOLLERR) do not stop the watching, as they do in libuv.  On a loop of somebody
+ * else's the price is a second epoll_wait per turn, whatever the number of sockets; ph_mux_run turns the nesting
+ * around, so that a packet costs one.
  */
 #ifndef PH_UV_LOOP_H
 #define PH_UV_LOOP_H
@@ -44,6 +45,11 @@ void ph_mux_del(struct ph_mux *m, int fd);
 
 /* Stops watching.  m may be freed when the handle is closed. */
 void ph_mux_close(struct ph_mux *m);
+
+/* Runs the loop until nothing is left to do, as uv_run(loop, UV_RUN_DEFAULT) would, but waits in the set itself, of which
+ * libuv's own descriptor becomes a member: sockets are served without a turn of libuv's loop.  The number UINT32_MAX is
+ * then not for sockets. */
+void ph_mux_run(struct ph_mux *m);
 
 /* Monotonic time, as every core gets it. */
 static inline ph_ns ph_now(void)

@@ -180,7 +180,10 @@ static void *thread_main(void *arg)
     block_signals();
     begin(w);
     uv_sem_post(&w->started);
-    uv_run(w->loop, UV_RUN_DEFAULT);
+    if (w->watching)
+        ph_mux_run(&w->mux);
+    else
+        uv_run(w->loop, UV_RUN_DEFAULT);
     if (w->c.gone)
         w->c.gone(w->c.ctx);
     uv_loop_close(w->loop);
@@ -264,12 +267,13 @@ void ph_worker_free(struct ph_worker *w)
         return;
     pthread_mutex_lock(&w->lock);
     w->ending = true;
+    if (w->threaded) /* under the lock: who sees `ending` closes the handle */
+        uv_async_send(&w->async);
     pthread_mutex_unlock(&w->lock);
     if (!w->threaded) {
         end(w);
         return;
     }
-    uv_async_send(&w->async);
     pthread_join(w->thread, NULL);
     release(w);
 }
