@@ -115,7 +115,10 @@ void ph__mobile_put(const struct ph_turnd *d, uint32_t slot, struct ph_msgw *w)
     if (!a->mobile)
         return;
     const struct ph_ticket t = {.worker = d->c.worker, .slot = slot, .serial = a->mobile->serial};
-    ph_ticket_make(ticket, d->c.ticket_key, &t, ph__user_name(a->user), ph__user_realm(a->user));
+    /* With OAuth a name is that of a key, which many have: there the token is the user. */
+    const bool oauth = a->user && a->user->oauth;
+    ph_ticket_make(ticket, d->c.ticket_key, &t,
+                   oauth ? ph__user_id(a->user) : ph__user_name(a->user), ph__user_realm(a->user));
     ph_msgw_bytes(w, PH_ATTR_MOBILITY_TICKET, (struct ph_slice){ticket, sizeof ticket});
 }
 
@@ -178,9 +181,14 @@ int ph__mobile_refresh(struct ph__req *r)
         return ph__reply_error(r, 405);
     if (ph_msg_bytes(&r->m, PH_IX_MOBILITY_TICKET, &bytes) || bytes.n != PH_TICKET_LEN)
         return ph__reply_error(r, 400);
-    /* Made up, or another user's: the two are not told apart. */
-    if (ph_ticket_read(&t, d->c.ticket_key, bytes, r->name, realm_of_request(r)))
+    if (ph_ticket_read(&t, d->c.ticket_key, bytes, r->oauth ? r->id : r->name,
+                       realm_of_request(r))) {
+        /* A new token has come with the ticket of the old one, where the allocation is: there it needs none. */
+        if (r->oauth && r->a && r->a->mobile)
+            return PH_CONSUMED;
+        /* Made up, or another user's: the two are not told apart. */
         return ph__reply_error(r, 441);
+    }
     uint32_t slot = find(d, t.serial);
     if (slot == PH__NONE)
         return not_here(r, &t);

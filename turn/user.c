@@ -77,7 +77,9 @@ static struct ph__user *add(struct ph_turnd *d, const struct ph__req *r, uint64_
 
 struct ph__user *ph__user_get(struct ph_turnd *d, const struct ph__req *r)
 {
-    uint64_t hash = ph_hash(&d->hash_key, r->name.p, r->name.n);
+    /* All clients of one authorization server have the same name: its key's. */
+    struct ph_slice who = r->oauth ? r->id : r->name;
+    uint64_t hash = ph_hash(&d->hash_key, who.p, who.n);
     struct ph__user *u = NULL;
 
     struct ph_map_it it = ph_map_find(&d->by_user, hash);

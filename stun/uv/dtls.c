@@ -15,6 +15,7 @@
 
 enum {
     MAX_SESSIONS = 65536,
+    MAX_PER_ADDR = 4096,
     MOST_SESSIONS = 1 << 20, /* leaves 2048 generations of a slot's number */
     MTU = 1200,
     MTU_LEAST = 256,          /* OpenSSL's own limit */
@@ -32,6 +33,7 @@ static void set_defaults(struct ph_dtls_conf *c)
 {
     c->max_sessions = c->max_sessions ? c->max_sessions : MAX_SESSIONS;
     c->max_sessions = c->max_sessions < MOST_SESSIONS ? c->max_sessions : MOST_SESSIONS;
+    c->max_per_addr = c->max_per_addr ? c->max_per_addr : MAX_PER_ADDR;
     c->handshake_timeout = or_default(c->handshake_timeout, PH_SEC(15));
     c->idle_timeout = or_default(c->idle_timeout, PH_SEC(60));
     c->retransmit = or_default(c->retransmit, PH_SEC(1));
@@ -55,6 +57,7 @@ struct ph_dtls *ph_dtls_new(const struct ph_dtls_conf *c)
     c->env->rand(c->env->ctx, &d->key, sizeof d->key);
     ph_map_init(&d->by_client);
     ph_heap_init(&d->due);
+    ph__sources_init(&d->sources, c->env);
     d->bio = ph__dtls_bio_method();
     d->nobody = BIO_ADDR_new();
     if (!d->bio || !d->nobody) {

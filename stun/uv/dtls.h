@@ -2,8 +2,8 @@
  * DTLS sessions of one worker, on the UDP sockets it has anyway (RFC 7350, RFC 6347).
  *
  * Nothing is kept for a client that has not returned the cookie: a flood of spoofed hellos costs no memory and is
- * answered with no more bytes than it brought (and paid from the source's budget).  Sessions are bounded in number, in time to
- * finish the handshake and in idle time unless kept.  A client that begins anew from the address of a session (it was
+ * answered with no more bytes than it brought (and paid from the source's budget).  Sessions are bounded in number (in all and
+ * of one address), in time to finish the handshake and in idle time unless kept.  A client that begins anew from the address of a session (it was
  * restarted) has to return the cookie before the old session ends (RFC 6347 4.2.8).
  *
  *     datagram (first byte 20..63) -> ph_dtls_input -> PH_DATA: p is a message of the client
@@ -32,6 +32,7 @@ enum { PH_DTLS_OVERHEAD = 64 }; /* bytes at most that sealing adds */
     X(handshakes, "handshakes done")                                                               \
     X(failed, "handshakes that failed")                                                            \
     X(refused_full, "clients refused: too many sessions")                                          \
+    X(refused_source, "clients refused: too many sessions of one address")                         \
     X(timed_out, "sessions ended: handshake or idle")                                              \
     X(closed, "sessions closed by the client")                                                     \
     X(bad_record, "datagrams that no session could open")                                          \
@@ -51,6 +52,7 @@ struct ph_dtls_conf {
     struct ph_tls *tls;       /* a reference is taken */
     struct ph_budget *budget; /* NULL: no limit; not owned */
     uint32_t max_sessions;    /* 65536 */
+    uint32_t max_per_addr;    /* of one client address (IPv6: /64), 4096 */
     ph_ns handshake_timeout;  /* 15 s */
     ph_ns idle_timeout;       /* 60 s */
     ph_ns retransmit; /* a lost flight is sent again after, then doubled: 1 s (RFC 6347 4.2.4.1) */

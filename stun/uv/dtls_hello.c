@@ -54,8 +54,12 @@ static int welcome(struct ph_dtls *d, struct ph__dtls_session *old, const struct
         d->stats.closed++;
         ph__dtls_end(d, old, now);
     }
-    struct ph__dtls_session *s = ph__dtls_add(d, ssl, p, now);
+    uint32_t source = ph__sources_take(&d->sources, &p->src, d->c.max_per_addr);
+    d->stats.refused_source += source == PH__SOURCE_NONE;
+    struct ph__dtls_session *s =
+        source == PH__SOURCE_NONE ? NULL : ph__dtls_add(d, ssl, source, p, now);
     if (!s) {
+        ph__sources_release(&d->sources, source);
         SSL_free(ssl);
         return PH_DROP;
     }

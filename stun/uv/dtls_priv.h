@@ -5,10 +5,9 @@
 #ifndef PH_UV_DTLS_PRIV_H
 #define PH_UV_DTLS_PRIV_H
 
-#include "stun/base/hash.h"
 #include "stun/base/heap.h"
-#include "stun/base/map.h"
 #include "stun/uv/dtls.h"
+#include "stun/uv/source_priv.h"
 
 enum {
     PH__DTLS_PLAIN_MAX = 1 << 14, /* bytes of a message: one record (RFC 6347 4.1) */
@@ -26,6 +25,7 @@ struct ph__dtls_session {
     uint32_t conn;         /* PH_DTLS_CONN, generation, slot */
     uint32_t hash;         /* of client and listener */
     uint32_t next_free;    /* slot + 1 */
+    uint32_t source;       /* where it is counted */
     uint16_t warm_at;      /* place in ph_dtls.warm + 1; 0: it has no buffers */
     bool used;             /* since the hand of the clock passed */
     bool open;             /* the handshake is done */
@@ -44,6 +44,7 @@ struct ph_dtls {
     struct ph_map by_client;
     struct ph_hash_key key;
     struct ph_heap due; /* one entry for each session */
+    struct ph__sources sources;
     uint32_t warm[PH__DTLS_WARM];
     uint32_t warm_hand;
 
@@ -75,9 +76,10 @@ struct ph__dtls_session *ph__dtls_find(struct ph_dtls *d, uint32_t sock,
                                        const struct ph_addr *client);
 struct ph__dtls_session *ph__dtls_by_conn(const struct ph_dtls *d, uint32_t conn);
 
-/* Makes a session for p->src out of ssl, which it then owns.  NULL: no memory (ssl is the caller's still). */
-struct ph__dtls_session *ph__dtls_add(struct ph_dtls *d, SSL *ssl, const struct ph_pkt *p,
-                                      ph_ns now);
+/* Makes a session for p->src, counted at `source`, out of ssl; it then owns both.  NULL: no memory (they are the caller's
+ * still). */
+struct ph__dtls_session *ph__dtls_add(struct ph_dtls *d, SSL *ssl, uint32_t source,
+                                      const struct ph_pkt *p, ph_ns now);
 /* Takes a session out and frees it; no callback. */
 void ph__dtls_remove(struct ph_dtls *d, struct ph__dtls_session *s);
 

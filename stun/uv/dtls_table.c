@@ -83,8 +83,8 @@ static void give_slot(struct ph_dtls *d, uint32_t slot)
     d->free_last = slot + 1;
 }
 
-struct ph__dtls_session *ph__dtls_add(struct ph_dtls *d, SSL *ssl, const struct ph_pkt *p,
-                                      ph_ns now)
+struct ph__dtls_session *ph__dtls_add(struct ph_dtls *d, SSL *ssl, uint32_t source,
+                                      const struct ph_pkt *p, ph_ns now)
 {
     struct ph_addr client = p->src;
     client.proto = PH_DTLS;
@@ -108,6 +108,7 @@ struct ph__dtls_session *ph__dtls_add(struct ph_dtls *d, SSL *ssl, const struct 
                                    .local = p->dst,
                                    .sock = p->sock,
                                    .conn = s->conn,
+                                   .source = source,
                                    .hash = hash};
     d->stats.now++;
     return s;
@@ -119,6 +120,7 @@ void ph__dtls_remove(struct ph_dtls *d, struct ph__dtls_session *s)
 
     ph_map_del(&d->by_client, s->hash, slot);
     ph_heap_set(&d->due, slot, PH_NEVER);
+    ph__sources_release(&d->sources, s->source);
     SSL_free(s->ssl);
     give_slot(d, slot);
     d->stats.now--;
@@ -169,4 +171,5 @@ void ph__dtls_table_fini(struct ph_dtls *d)
     free(d->s);
     ph_map_fini(&d->by_client);
     ph_heap_fini(&d->due);
+    ph__sources_fini(&d->sources);
 }

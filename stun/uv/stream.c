@@ -122,7 +122,7 @@ struct ph__conn *ph__stream_add(struct ph_streams *s, int fd, ph_ns now)
     if (!c)
         return NULL;
     *c = (struct ph__conn){
-        .fd = fd, .sock = UINT32_MAX, .source = PH__STREAM_NONE, .since = now, .last_at = now};
+        .fd = fd, .sock = UINT32_MAX, .source = PH__SOURCE_NONE, .since = now, .last_at = now};
     if (ph__stream_insert(s, c, now))
         return c;
     free(c);
@@ -138,7 +138,7 @@ void ph__stream_forget(struct ph_streams *s, struct ph__conn *c)
     ph__list_del(&c->again);
     ph_heap_set(&s->timers, ph__stream_slot(c->num), PH_NEVER);
     ph__sources_release(&s->sources, c->source);
-    c->source = PH__STREAM_NONE;
+    c->source = PH__SOURCE_NONE;
     free_slot(s, ph__stream_slot(c->num));
     s->n--;
     s->stored -= c->in.n + c->cipher.n;

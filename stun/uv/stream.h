@@ -147,8 +147,8 @@ int ph_streams_connect(struct ph_streams *s, const struct ph_addr *local,
 /* Sockets with these ids are ready (from the worker's ph_mux_fn; ids of others are not for us). */
 void ph_streams_ready(struct ph_streams *s, uint32_t id, uint32_t events, ph_ns now);
 
-/* Queues a message for p->conn: head and data, padded to four bytes.  False when the connection is gone or the message
- * was dropped. */
+/* Queues a message for p->conn: head and data, padded to four bytes.  False when the connection is gone or raw, or the
+ * message was dropped. */
 bool ph_streams_send(struct ph_streams *s, const struct ph_pkt *p);
 
 /* Queues bytes for a raw connection; returns how many were taken (0 to n). */
@@ -172,7 +172,8 @@ void ph_streams_make_raw(struct ph_streams *s, uint32_t conn);
 /* Reads a paused raw connection again. */
 void ph_streams_resume(struct ph_streams *s, uint32_t conn);
 
-/* Sends what is queued (for a raw connection as long as the reader takes it, at most 10 s) and closes. */
+/* Sends what is queued and closes.  A slow reader is waited for as long as he takes some of it every 10 s, and all of it at
+ * 8 kB a second. */
 void ph_streams_close(struct ph_streams *s, uint32_t conn);
 
 /* Takes a connection away from this worker, with all that belongs to it, and gives it to another: its number changes.

@@ -210,7 +210,7 @@ static void welcome(struct ph_streams *s, uint32_t listener, int fd, const struc
     const struct ph__stream_listener *l = &s->listener[listener];
     /* Behind a balancer all come from one address; the header will tell. */
     const bool counted = !l->raw && !l->proxy;
-    uint32_t source = PH__STREAM_NONE;
+    uint32_t source = PH__SOURCE_NONE;
     struct ph__conn *c = NULL;
 
     if (s->n >= s->c.max_conns) {

@@ -11,10 +11,16 @@
 #include "stun/uv/stream_priv.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 
 #define CONNECT_TIMEOUT PH_SEC(30) /* RFC 6062 5.2 */
 #define FLUSH_TIMEOUT   PH_SEC(10)
 #define LINGER_TIMEOUT  PH_SEC(1)
+
+enum {
+    FLUSH_RATE = 8 << 10 /* bytes a second that a reader has to take, or he is not waited for */
+};
 
 /* --- deadlines and events -------------------------------------------------------------------------- */
 
@@ -149,6 +155,47 @@ void ph__stream_connected(struct ph_streams *s, struct ph__conn *c, int err, ph_
         s->c.calls.connected(s->c.ctx, num, err, now);
 }
 
+/* Something is still to be written.  Cut off it would look like a good end to whoever reads it, so a reader that is merely
+ * slow is waited for: as long as he takes some of it, but not for ever. */
+static void wait_for_reader(struct ph__conn *c, ph_ns now)
+{
+    const uint32_t left = c->queued - c->head_off + c->wire.n - c->wire_off;
+
+    if (c->close_at == PH_NEVER)
+        c->flush_by = now + FLUSH_TIMEOUT + PH_SEC(left / FLUSH_RATE);
+    else if (left >= c->left)
+        return;
+    c->left = left;
+    c->close_at = ph_min_ns(now + FLUSH_TIMEOUT, c->flush_by);
+}
+
+/* Bytes that the kernel has and the other side has not acknowledged, its FIN among them. */
+static uint32_t on_its_way(const struct ph__conn *c)
+{
+    int n = 0;
+
+    return ioctl(c->fd, SIOCOUTQ, &n) || n < 0 ? 0 : (uint32_t)n;
+}
+
+/* All is written.  What the kernel has of it would be lost if the socket were closed now and the other side said one more
+ * word. */
+static void linger(struct ph__conn *c, ph_ns now)
+{
+    c->phase = PH__STREAM_LINGERING;
+    c->close_at = now + LINGER_TIMEOUT;
+    shutdown(c->fd, SHUT_WR);
+    c->flush_by = c->raw ? now + FLUSH_TIMEOUT + PH_SEC(on_its_way(c) / FLUSH_RATE) : now;
+}
+
+/* Its time is over: does it stay for another moment? */
+static bool lingers_on(struct ph__conn *c, ph_ns now)
+{
+    if (c->phase != PH__STREAM_LINGERING || now >= c->flush_by || !on_its_way(c))
+        return false;
+    c->close_at = now + LINGER_TIMEOUT;
+    return true;
+}
+
 void ph__stream_closing(struct ph_streams *s, struct ph__conn *c, ph_ns now)
 {
     if (!c->shut && !c->first) {
@@ -162,8 +209,7 @@ void ph__stream_closing(struct ph_streams *s, struct ph__conn *c, ph_ns now)
         return;
     }
     if (c->first || c->wire.n) {
-        if (c->close_at == PH_NEVER)
-            c->close_at = now + FLUSH_TIMEOUT;
+        wait_for_reader(c, now);
     } else if (!c->shut) { /* the queue has just become empty */
         ph__stream_closing(s, c, now);
         return;
@@ -171,9 +217,7 @@ void ph__stream_closing(struct ph_streams *s, struct ph__conn *c, ph_ns now)
         ph__stream_destroy(s, c);
         return;
     } else if (c->phase == PH__STREAM_FLUSHING) {
-        c->phase = PH__STREAM_LINGERING;
-        c->close_at = now + LINGER_TIMEOUT;
-        shutdown(c->fd, SHUT_WR);
+        linger(c, now);
     }
     ph__stream_arm(s, c);
     ph__stream_watch(s, c);
@@ -205,6 +249,8 @@ void ph__stream_expire(struct ph_streams *s, struct ph__conn *c, ph_ns now)
         ph__stream_connected(s, c, -ETIMEDOUT, now);
     else if (c->phase < PH__STREAM_FLUSHING)
         ph__stream_end(s, c, PH_STREAM_TIMEOUT, now);
+    else if (lingers_on(c, now))
+        ph__stream_arm(s, c);
     else
         ph__stream_destroy(s, c);
 }

@@ -117,7 +117,7 @@ static bool take_proxy(struct ph_streams *s, struct ph__conn *c, ph_ns now)
     }
     c->phase = PH__STREAM_SNIFF;
     c->source = ph__sources_take(&s->sources, &c->src, s->c.max_per_addr);
-    if (c->source != PH__STREAM_NONE)
+    if (c->source != PH__SOURCE_NONE)
         return true;
     s->st.refused_source++;
     ph__stream_destroy(s, c);

@@ -44,7 +44,7 @@ struct ph_stream_moved *ph_streams_detach(struct ph_streams *s, uint32_t conn,
         ph__stream_broken(s, c, ENOMEM);
         return NULL;
     }
-    const bool counted = c->source != PH__STREAM_NONE;
+    const bool counted = c->source != PH__SOURCE_NONE;
     ph_worker_unwatch(s->c.worker, c->fd);
     ph__stream_forget(s, c);
     if (c->ssl)

@@ -4,7 +4,7 @@
  *   stream.c          the table of connections, what is done when, the public face
  *   stream_end.c      what a connection waits for, and how it ends
  *   stream_accept.c   listeners and outgoing connections
- *   stream_source.c   how many connections an address has
+ *   stream_source.c   how many connections an address has (source_priv.h)
  *   stream_io.c       reading: bytes to messages
  *   stream_queue.c    the queue of messages to write, and writing it
  *   stream_tls.c      TLS between these two and the socket
@@ -17,11 +17,10 @@
 #ifndef PH_UV_STREAM_PRIV_H
 #define PH_UV_STREAM_PRIV_H
 
-#include "stun/base/hash.h"
 #include "stun/base/heap.h"
-#include "stun/base/map.h"
 #include "stun/codec/proxy.h"
 #include "stun/codec/stream.h"
+#include "stun/uv/source_priv.h"
 #include "stun/uv/stream.h"
 
 #include <stddef.h>
@@ -147,12 +146,14 @@ struct ph__conn {
 
     struct ph_addr src, dst;
     uint32_t sock;   /* of its listener */
-    uint32_t source; /* where it is counted, or PH__STREAM_NONE */
+    uint32_t source; /* where it is counted, or PH__SOURCE_NONE */
     ph_ns since;     /* accepted or begun */
     ph_ns last_at;   /* the last whole message, or the end of the handshake */
     ph_ns begun_at;  /* half a message is waiting since; 0: none is */
-    ph_ns close_at;  /* when it is closed whatever is left */
-    ph_ns armed_at;  /* as the heap has it */
+    ph_ns close_at; /* when it is closed whatever is left, unless some of it is taken by then ... */
+    ph_ns flush_by; /* ... and when in any case */
+    uint32_t left;  /* bytes that were to be written when close_at was set */
+    ph_ns armed_at; /* as the heap has it */
 };
 
 static inline struct ph__conn *ph__conn_of(struct ph__link *l, size_t offset)
@@ -172,20 +173,6 @@ struct ph__stream_listener {
     bool any;          /* bound to a wildcard: ask each connection for its address */
     bool stopped;      /* no descriptors: for a while it accepts nothing */
     struct ph_addr at; /* as bound */
-};
-
-/* A client's address, or /64, and its connections. */
-struct ph__source {
-    struct ph_addr key;
-    uint32_t n;
-    uint32_t next; /* free ones: the next free one */
-};
-
-struct ph__sources {
-    struct ph_map map;
-    struct ph_hash_key key;
-    struct ph__source *v;
-    uint32_t n, cap, free;
 };
 
 /* What is being read at the moment. */
@@ -277,13 +264,6 @@ void ph__stream_watch(struct ph_streams *s, struct ph__conn *c);
 void ph__stream_accept(struct ph_streams *s, uint32_t listener, ph_ns now);
 void ph__stream_accept_again(struct ph_streams *s, ph_ns now);
 void ph__stream_unlisten(struct ph_streams *s, uint32_t listener);
-
-/* stream_source.c */
-void ph__sources_init(struct ph__sources *t, const struct ph_env *env);
-void ph__sources_fini(struct ph__sources *t);
-/* Counts a connection from an address.  Its place, or PH__STREAM_NONE: there are max already, or no memory. */
-uint32_t ph__sources_take(struct ph__sources *t, const struct ph_addr *a, uint32_t max);
-void ph__sources_release(struct ph__sources *t, uint32_t at);
 
 /* stream_io.c */
 void ph__stream_read(struct ph_streams *s, struct ph__conn *c, ph_ns now);

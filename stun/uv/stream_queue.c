@@ -201,7 +201,7 @@ bool ph_streams_send(struct ph_streams *s, const struct ph_pkt *p)
 {
     struct ph__conn *c = ph__stream_open(s, p->conn);
 
-    if (!c || ph_pkt_wire_len(p) < 4)
+    if (!c || c->raw || ph_pkt_wire_len(p) < 4)
         return false;
     return ph__stream_queue(s, c, kind_of(p), p);
 }

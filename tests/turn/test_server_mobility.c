@@ -3,6 +3,7 @@
  */
 #include "support/oom.h"
 #include "turn/rig.h"
+#include "turn/token.h"
 
 static const char old_text[] = "203.0.113.9:40000";
 static const char new_text[] = "203.0.113.77:1234";
@@ -632,6 +633,95 @@ Test(turn_mobility, tcp_relay_whose_client_is_away_keeps_quiet)
     cr_expect_not(rig_take(r), "there is nobody to be told");
     rig_sleep(r, PH_SEC(30));
     cr_expect_eq(r->peer_closes, 1, "so nobody binds it");
+    rig_free(r);
+}
+
+/* --- tokens ---------------------------------------------------------------------------------------- */
+
+static const struct ph_oauth_key oauth_key = {
+    .kid = "north", .key = "01234567890123456789012345678901", .key_len = 32};
+
+/* Puts a token whose key is all `fill` into a request that will be signed with it. */
+static void put_token(struct rig *r, char fill)
+{
+    enum { WALL = 1800000000 /* what rig_start says */ };
+    struct grant g = {.key_n = 20, .timestamp = (uint64_t)WALL << 16, .lifetime_s = 3600};
+
+    memset(g.key, fill, sizeof g.key);
+    struct token t = token_seal(&oauth_key, "turn.example.org", &g);
+    r->key = (struct ph_key){.n = 20};
+    memcpy(r->key.b, g.key, 20);
+    ph_msgw_bytes(&r->w, PH_ATTR_ACCESS_TOKEN, token_slice(&t));
+}
+
+static int resume_with_token(struct rig *r, const struct ph_addr *c, char fill)
+{
+    rig_challenge(r, c);
+    rig_begin(r, PH_REFRESH);
+    ph_msgw_bytes(&r->w, PH_ATTR_MOBILITY_TICKET, (struct ph_slice){r->ticket, sizeof r->ticket});
+    put_token(r, fill);
+    rig_send_signed(r, c);
+    return rig_code(r);
+}
+
+static bool is_of(struct rig *r, const struct ph_addr *c)
+{
+    struct ph_turnd_info info = info_of(r);
+    return ph_addr_eq(&info.client, c);
+}
+
+/* An allocation of `c` by a token whose key is all 'a'. */
+static struct rig *with_token(const struct ph_addr *c)
+{
+    struct rig *r = mobile_rig();
+
+    r->c.oauth_server = "turn.example.org";
+    r->c.live.oauth = &oauth_key;
+    r->c.live.n_oauth = 1;
+    r->own_key = true;
+    r->user = "north";
+    rig_start(r);
+    rig_challenge(r, c);
+    rig_begin(r, PH_ALLOCATE);
+    ph_msgw_uint(&r->w, PH_ATTR_REQUESTED_TRANSPORT, PH_UDP);
+    ph_msgw_bytes(&r->w, PH_ATTR_MOBILITY_TICKET, (struct ph_slice){NULL, 0});
+    put_token(r, 'a');
+    rig_send_signed(r, c);
+    cr_assert_eq(rig_code(r), 0);
+    cr_assert(take_ticket(r));
+    return r;
+}
+
+/* All clients of an authorization server have one name, the kid: a ticket that somebody else of them has overheard must be
+ * worth no more than one of another user. */
+Test(turn_mobility, ticket_of_another_token_is_441)
+{
+    struct ph_addr c = rig_addr(old_text), n = rig_addr(new_text);
+    struct rig *r = with_token(&c);
+    struct ph_turnd *there = r->d;
+
+    cr_expect_eq(resume_with_token(r, &n, 'b'), 441);
+    cr_expect(is_of(r, &c));
+    rig_other(r);
+    cr_expect_eq(resume_with_token(r, &n, 'b'), 441, "nor does it leave its worker");
+    cr_expect_eq(ph_turnd_count(there), 1);
+    r->d = there;
+    cr_expect_eq(resume_with_token(r, &n, 'a'), 0);
+    cr_assert(take_ticket(r));
+    cr_expect(is_of(r, &n));
+    rig_free(r);
+}
+
+Test(turn_mobility, a_new_token_and_the_ticket_of_the_old_one)
+{
+    struct ph_addr c = rig_addr(old_text), n = rig_addr(new_text);
+    struct rig *r = with_token(&c);
+
+    cr_expect_eq(resume_with_token(r, &c, 'b'), 0, "where it is the ticket is not needed");
+    cr_assert(take_ticket(r), "and there is a new one");
+    cr_expect_eq(resume_with_token(r, &n, 'a'), 441, "the old token is no longer its own");
+    cr_expect_eq(resume_with_token(r, &n, 'b'), 0);
+    cr_expect(is_of(r, &n));
     rig_free(r);
 }
 

@@ -467,6 +467,34 @@ Test(dtls, a_full_table_refuses_until_somebody_leaves)
     rig_fini(&r);
 }
 
+/* Nobody needs credentials for a session: without a bound for each, one address could have them all. */
+Test(dtls, an_address_has_so_many_sessions_and_no_more)
+{
+    rig_init(&r, &(struct ph_dtls_conf){.max_per_addr = 1});
+    struct rig_client *a = rig_connect(&r, 0);
+    rig_say(&r, a, "x");
+    const uint32_t first = r.conn;
+    rig_client_ms = RIG_SOON_MS;
+    struct rig_client *same = rig_client(&r, 1);
+    same->at = a->at;
+    same->at.port++;
+    cr_assert_not(rig_shake(&r, same));
+    cr_assert_geq(stats()->refused_source, 1); /* and once more if it sent its hello again */
+    cr_assert_eq(stats()->now, 1);
+    rig_connect(&r, 2); /* from another address */
+    cr_assert_eq(stats()->now, 2);
+    rig_connect(&r, 0); /* begins anew: its old session makes way */
+    cr_assert_eq(stats()->now, 2);
+    cr_assert_eq(r.ended_conn, first);
+    rig_say(&r, &r.c[0], "x");
+    ph_dtls_close(r.d, r.conn);
+    nap_ms(RIG_SOON_MS);
+    DTLSv1_handle_timeout(same->ssl);
+    cr_assert(rig_shake(&r, same));
+    cr_assert_eq(stats()->now, 2);
+    rig_fini(&r);
+}
+
 Test(dtls, a_handshake_that_stops_is_given_up)
 {
     rig_init(&r, &(struct ph_dtls_conf){.handshake_timeout = PH_SEC(15)});

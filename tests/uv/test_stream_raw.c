@@ -180,6 +180,114 @@ Test(uv_stream_raw, a_full_queue_takes_no_more_until_it_has_drained)
     rig_close(&r);
 }
 
+/* Closes a connection with its queue full; its client's socket, and how much is in the queue and on the way. */
+static size_t close_full(int *fd)
+{
+    static const uint8_t b[64 << 10];
+    size_t all = 0;
+
+    open_plain(&(struct ph_streams_conf){.queue_bytes = 512 << 10});
+    *fd = rig_dial_from(&r, NULL, 4096);
+    const uint32_t conn = rig_hello(&r, *fd);
+    ph_streams_make_raw(r.s, conn);
+    for (size_t k = 1; k > 0; all += k)
+        k = ph_streams_write(r.s, conn, b, sizeof b);
+    rig_settle(&r);
+    ph_streams_close(r.s, conn);
+    rig_settle(&r);
+    return all;
+}
+
+/* Takes n bytes, or what there is until the end.  False at the end. */
+static bool sip(int fd, size_t n, size_t *have)
+{
+    static uint8_t b[4096];
+
+    for (int i = 0; n && i < 20000; i++) {
+        const ssize_t k = recv(fd, b, n < sizeof b ? n : sizeof b, 0);
+        if (k == 0)
+            return false;
+        cr_assert(k > 0 || errno == EAGAIN, "reset");
+        n -= k > 0 ? (size_t)k : 0;
+        *have += k > 0 ? (size_t)k : 0;
+        rig_turn(&r);
+    }
+    return true;
+}
+
+Test(uv_stream_raw, a_slow_reader_gets_all_of_it_after_the_close)
+{
+    size_t have = 0;
+    int fd;
+
+    const size_t all = close_full(&fd);
+    while (have + (96 << 10) < all) {
+        cr_assert(sip(fd, 64 << 10, &have), "only %zu of %zu bytes", have, all);
+        rig_later(&r, PH_SEC(6));
+    }
+    while (sip(fd, 64 << 10, &have))
+        ;
+    cr_expect_eq(have, all);
+    close(fd);
+    rig_close(&r);
+}
+
+/* A socket that is closed resets the connection when its client says one more word. */
+Test(uv_stream_raw, what_the_kernel_still_has_is_not_lost_to_a_client_that_goes_on_sending)
+{
+    enum { ALL = 96 << 10 };
+    static const uint8_t b[ALL];
+    size_t have = 0;
+
+    open_plain(NULL);
+    const int fd = rig_dial_from(&r, NULL, 4096);
+    const uint32_t conn = rig_hello(&r, fd);
+    ph_streams_make_raw(r.s, conn);
+    cr_assert_eq(ph_streams_write(r.s, conn, b, ALL), ALL);
+    ph_streams_close(r.s, conn);
+    rig_settle(&r);
+    for (int i = 0; i < 3; i++) {
+        rig_later(&r, PH_SEC(2));
+        cr_assert_eq(send(fd, "more", 4, MSG_NOSIGNAL), 4);
+        rig_settle(&r);
+    }
+    while (sip(fd, 64 << 10, &have))
+        ;
+    cr_expect_eq(have, ALL);
+    rig_later(&r, PH_SEC(2));
+    cr_expect_eq(ph_streams_deadline(r.s), PH_NEVER, "then it is over");
+    close(fd);
+    rig_close(&r);
+}
+
+Test(uv_stream_raw, a_reader_that_takes_nothing_is_not_waited_for)
+{
+    int fd;
+
+    close_full(&fd);
+    rig_later(&r, PH_SEC(9));
+    cr_expect_leq(ph_streams_deadline(r.s), rig_now(&r) + PH_SEC(1));
+    rig_later(&r, PH_SEC(2));
+    cr_expect_eq(ph_streams_deadline(r.s), PH_NEVER);
+    close(fd);
+    rig_close(&r);
+}
+
+Test(uv_stream_raw, a_reader_that_takes_next_to_nothing_is_not_waited_for_long)
+{
+    size_t have = 0;
+    int fd;
+
+    close_full(&fd);
+    for (int i = 0; i < 20 && ph_streams_deadline(r.s) != PH_NEVER; i++) {
+        sip(fd, 4096, &have);
+        rig_later(&r, PH_SEC(6));
+    }
+    cr_expect_eq(ph_streams_deadline(r.s), PH_NEVER, "512 kB at 8 kB a second: 64 s and 10");
+    close(fd);
+    rig_close(&r);
+}
+
 /* --- calling and being called ---------------------------------------------------------------------- */
 
 Test(uv_stream_raw, calls_a_peer)

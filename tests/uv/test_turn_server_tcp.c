@@ -322,6 +322,59 @@ Test(uv_turn_tcp, an_unknown_connection_is_an_error)
     cr_expect_eq(client_code(&m), 400);
 }
 
+/* --- requests that still wait ---------------------------------------------------------------------- */
+
+static atomic_int asked;
+
+static void on_lookup(void *ctx, unsigned worker, const struct ph_userdb_ask *ask)
+{
+    (void)ctx, (void)worker, (void)ask;
+    asked++;
+}
+
+/* Before the ConnectionBind the client has asked for something whose answer is not there yet. */
+Test(uv_turn_tcp, what_still_waits_is_not_answered_among_the_bytes)
+{
+    struct ph_userdb_conf userdb = {.timeout = PH_SEC(60)};
+    uint8_t got[5];
+
+    turn_kit_realm(&kit);
+    cr_assert_eq(ph_auth_add_user(kit.auth, ph_str("alice"), ph_str("secret")), 0);
+    kit.conf.userdb = &userdb;
+    kit.conf.on_lookup = on_lookup;
+    turn_kit_open(&kit);
+    client_open(&control, &kit, PH_TCP);
+    control.user = "alice";
+    control.pass = "secret";
+    const struct ph_addr relay = client_allocate_tcp(&control);
+    const struct ph_msg m = client_ask(&control, write_connect, &listener_at);
+    uint32_t id = id_in(&m);
+    const int fd = peer_accepts(&relay);
+
+    client_open(&data, &kit, PH_TCP);
+    data.pass = "secret";
+    for (int i = 0; i < 3; i++) { /* learn the nonce, ask as bob, bind as alice */
+        data.user = i == 1 ? "bob" : "alice";
+        if (i < 2)
+            write_allocate(&data, &(struct allocate){PH_UDP, false});
+        else
+            write_connection_bind(&data, &id);
+        client_end(&data);
+        client_put(&data, data.req, (size_t)data.req_n);
+        if (i == 1)
+            KIT_UNTIL(asked == 1);
+        else
+            client_hear(&data);
+    }
+    const struct ph_userdb_user bob = {.expires_s = INT64_MAX};
+    ph_turn_uv_answer(kit.server, 0, ph_str("example.org"), ph_str("bob"), PH_USERDB_FOUND, &bob);
+    KIT_UNTIL(turn_kit_sum(&kit).parked == 0);
+    cr_assert_eq(send(fd, "hello", 5, 0), 5);
+    cr_assert_eq(client_bytes(&data, got, sizeof got), 5);
+    cr_expect_arr_eq(got, "hello", 5);
+    close(fd);
+}
+
 /* --- ends ------------------------------------------------------------------------------------------ */
 
 static bool closes(int fd)

@@ -217,6 +217,7 @@ static struct ph_dtls *make_dtls(struct ph__turn_worker *w)
                                    .tls = c->tls,
                                    .budget = w->budget,
                                    .max_sessions = c->max_conns,
+                                   .max_per_addr = c->max_conns_per_addr,
                                    .handshake_timeout = c->handshake_timeout,
                                    .idle_timeout = c->idle_timeout,
                                    .send = on_flight,

@@ -13,15 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOKUP_TIMEOUT PH_SEC(3) /* unless configured */
+#define LOOKUP_TIMEOUT PH_SEC(3)  /* unless configured */
+#define FETCH_AT_MOST  PH_SEC(10) /* the other worker had no memory to answer */
 
 struct ph__parked {
     struct ph__parked *next; /* in ph__park.list */
     uint32_t id;
-    bool fetch;  /* waits for an allocation, else for a look-up */
-    bool orphan; /* its connection is gone */
-    ph_ns
-        until; /* then it is handed in for good; PH_NEVER: the other worker answers or is ending */
+    bool fetch;                  /* waits for an allocation, else for a look-up */
+    bool orphan;                 /* its connection is gone */
+    ph_ns until;                 /* then it is handed in for good */
     struct ph_slice realm, name; /* of its user, in data */
     struct ph_pkt p;             /* without b */
     uint32_t len;
@@ -133,7 +133,7 @@ void ph__park_lookup(struct ph__turn_worker *w, const struct ph_pkt *p, ph_ns no
 uint32_t ph__park_fetch(struct ph__turn_worker *w, const struct ph_pkt *p, ph_ns now)
 {
     bool full;
-    struct ph__parked *e = add(&w->park, p, PH_NEVER, &full);
+    struct ph__parked *e = add(&w->park, p, now + FETCH_AT_MOST, &full);
 
     if (e)
         e->fetch = true;

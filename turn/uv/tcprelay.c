@@ -332,6 +332,7 @@ void ph__tcprelay_splice(struct ph__turn_worker *w, uint32_t id, uint32_t client
     struct ph__tcprelay_pair *x = find_pair(t, id);
 
     ph_streams_make_raw(w->streams, client);
+    ph__park_forget(w, client); /* an answer would stand among the bytes */
     if (!x || ph_map_add(&t->by_pair, mix(client), (uint32_t)(x - t->pair))) {
         ph_streams_close(w->streams, client);
         if (x)

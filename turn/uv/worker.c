@@ -114,7 +114,7 @@ static void from_peers(struct ph__turn_worker *w, const struct ph_udp *s, uint32
 
     if (k == (int)vlen && vlen < PH_BATCH_VLEN)
         w->vlen++;
-    else if (k < (int)vlen - 1)
+    else if (k < (int)vlen - 1 && vlen > 1) /* k is negative after an error */
         w->vlen--;
     while (ph_batch_next(w->batch, &p)) {
         p.sock = sock;
