@@ -107,7 +107,9 @@ int ph__peer_check(const struct ph_turnd *d, uint8_t realm, const struct ph_addr
         return why ? PH_E_FORBIDDEN : 0;
     if (is_forbidden(d, &ip, false))
         return PH_E_FORBIDDEN;
-    bool live = is_live_relay(d, &ip);
+    /* RFC 8656 10.1: the port of a permission says nothing, and clients that leave it out mean whichever relay is there;
+     * each packet is looked at. */
+    bool live = is_live_relay(d, &ip) || (!ip.port && ip.proto != PH_TCP && own_relay(d, &ip));
     return live || (!why && !is_listener(d, &ip)) ? 0 : PH_E_FORBIDDEN;
 }
 

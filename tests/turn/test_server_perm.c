@@ -332,6 +332,12 @@ Test(turn_peer, live_relay_is_allowed_where_its_address_is_denied)
                  "a port that is no relay stays denied");
     cr_expect_eq(rig_permit(r, &a, "10.0.0.1:1"), 403);
     cr_expect_eq(rig_permit(r, &a, "10.0.0.2:1"), 403);
+    rig_challenge(r, &b);
+    cr_expect_eq(rig_permit(r, &b, "10.0.0.2"), 403);
+    cr_expect_eq(rig_permit(r, &b, "10.0.0.1"), 0, "without a port: any relay there");
+    cr_expect_eq(rig_indicate(r, &b, ph_addr_text(&relay_a, other), "x", 1), PH_SEND);
+    cr_expect_eq(rig_indicate(r, &b, "10.0.0.1:1", "x", 1), PH_DROP);
+    cr_expect_eq(rig_indicate(r, &b, "10.0.0.1:3478", "x", 1), PH_DROP, "a listener");
     rig_free(r);
 }
 
