@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+/* The answers of GET /v1/status, /v1/sessions, /v1/sessions/ID and /v1/counters (all: those that are zero as well), as
+ * tables that fit the terminal. */
 void ph_ctl_show_status(const json_t *o, FILE *f);
 void ph_ctl_show_sessions(const json_t *o, FILE *f);
 void ph_ctl_show_session(const json_t *o, FILE *f);

@@ -4,9 +4,9 @@
 #include "cmd/turnd/conf_priv.h"
 
 #include "stun/base/error.h"
+#include "stun/codec/base64.h"
 #include "stun/codec/integrity.h"
 
-#include <openssl/evp.h>
 #include <string.h>
 
 enum { ANSWER_BYTES = 128 /* of a 401 with realm and nonce */ };
@@ -77,24 +77,6 @@ struct ph_acl *ph_tconf_acl(struct ph_tconf *c, int realm)
 
 /* ---- OAuth ---- */
 
-/* Decodes base64 of n characters; returns the bytes, or 0 when it is none or too long. */
-static size_t read_base64(uint8_t out[static 32], const char *text, size_t n)
-{
-    uint8_t raw[48];
-    size_t pad = 0;
-    if (n == 0 || n % 4 || n > 64)
-        return 0;
-    int got = EVP_DecodeBlock(raw, (const unsigned char *)text, (int)n);
-    while (pad < 2 && text[n - 1 - pad] == '=')
-        pad++;
-    size_t bytes = got < 0 ? 0 : (size_t)got - pad;
-    if (bytes > 32)
-        bytes = 0;
-    memcpy(out, raw, bytes);
-    ph_wipe(raw, sizeof raw);
-    return bytes;
-}
-
 /* "KID:BASE64[:ALGORITHM]".  NULL, or what is wrong with it. */
 static const char *read_oauth(struct ph_oauth_key *k, const char *text)
 {
@@ -106,7 +88,8 @@ static const char *read_oauth(struct ph_oauth_key *k, const char *text)
     const char *alg = key[n] ? key + n + 1 : "";
     *k = (struct ph_oauth_key){0};
     memcpy(k->kid, text, kid);
-    k->key_len = (uint8_t)read_base64(k->key, key, n);
+    int len = ph_base64_read(k->key, sizeof k->key, (struct ph_slice){(const uint8_t *)key, n});
+    k->key_len = len > 0 ? (uint8_t)len : 0;
     if (strcmp(alg, "A128GCM") == 0 || (!*alg && k->key_len == 16))
         return k->key_len == 16 ? NULL : "has a key that is not 16 bytes in base64, for A128GCM";
     if (strcmp(alg, "A256GCM") == 0 || !*alg)

@@ -67,6 +67,7 @@ struct ph_dtls_conf {
 struct ph_dtls;
 
 /* NULL when out of memory. */
+/* Starts without sessions.  The configuration is copied, a reference to the certificates taken.  NULL when out of memory. */
 struct ph_dtls *ph_dtls_new(const struct ph_dtls_conf *c);
 /* Ends all sessions without a word to the clients; no callbacks. */
 void ph_dtls_free(struct ph_dtls *d);

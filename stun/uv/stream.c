@@ -201,15 +201,15 @@ static void see_to(struct ph_streams *s, struct ph__conn *c, ph_ns now)
 /* Sees to those that asked for it till now; those that ask meanwhile have the next turn. */
 static void see_to_all(struct ph_streams *s, ph_ns now)
 {
-    struct ph__link todo;
+    struct ph__link round;
 
     if (ph__list_empty(&s->again))
         return;
-    todo = s->again;
-    todo.next->prev = todo.prev->next = &todo;
+    round = s->again;
+    round.next->prev = round.prev->next = &round;
     ph__list_init(&s->again);
-    while (!ph__list_empty(&todo)) {
-        struct ph__conn *c = ph__conn_of(todo.next, offsetof(struct ph__conn, again));
+    while (!ph__list_empty(&round)) {
+        struct ph__conn *c = ph__conn_of(round.next, offsetof(struct ph__conn, again));
         ph__list_del(&c->again);
         see_to(s, c, now);
     }

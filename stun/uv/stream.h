@@ -125,6 +125,7 @@ struct ph_streams_conf {
 
 struct ph_streams;
 
+/* Starts without listeners and connections.  The configuration is copied, references are taken.  NULL when out of memory. */
 struct ph_streams *ph_streams_new(const struct ph_streams_conf *c);
 /* Closes every socket; no callbacks. */
 void ph_streams_free(struct ph_streams *s);

@@ -3,9 +3,12 @@
  * says, ends as a record that is whole or as no record.
  */
 #include "stun/base/error.h"
+#include "stun/codec/base64.h"
+#include "stun/codec/integrity.h"
 #include "turn/store/users_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 static bool is_string(const redisReply *r)
@@ -208,39 +211,20 @@ int ph__reply_texts(const redisReply *reply, char ***v, unsigned *n, unsigned *s
 
 /* --- OAuth keys ------------------------------------------------------------------------------------ */
 
-static int base64_digit(char c)
+/* The first `len` bytes of a key in base64, which may be longer and end with a newline, as coturn writes it.  False: it is
+ * none, or shorter. */
+static bool read_ikm(uint8_t *dst, size_t len, const char *p, size_t n)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c ? strchr(digits, c) : NULL;
+    uint8_t raw[PH__USERS_TEXT];
 
-    return at ? (int)(at - digits) : -1;
-}
-
-/* Standard base64; whatever is beyond cap is checked but not kept.  The number of bytes, or -1. */
-static int base64_read(uint8_t *dst, size_t cap, const char *p, size_t n)
-{
-    uint32_t bits = 0;
-    unsigned held = 0;
-    int made = 0;
-
-    while (n && (p[n - 1] == '=' || p[n - 1] == '\n'))
+    while (n && p[n - 1] == '\n')
         n--;
-    if (n > PH__USERS_TEXT || n % 4 == 1)
-        return -1;
-    for (size_t i = 0; i < n; i++) {
-        const int d = base64_digit(p[i]);
-        if (d < 0)
-            return -1;
-        bits = bits << 6 | (uint32_t)d;
-        held += 6;
-        if (held >= 8) {
-            held -= 8;
-            if ((size_t)made < cap)
-                dst[made] = (uint8_t)(bits >> held);
-            made++;
-        }
-    }
-    return made;
+    int got = ph_base64_read(raw, sizeof raw, (struct ph_slice){(const uint8_t *)p, n});
+    bool ok = got >= 0 && (size_t)got >= len;
+    if (ok)
+        memcpy(dst, raw, len);
+    ph_wipe(raw, sizeof raw);
+    return ok;
 }
 
 /* 16 or 32, by the algorithm's name; A256GCM when none is given, as in coturn.  0: another one. */
@@ -273,7 +257,7 @@ const char *ph__oauth_convert(const char *kid, const redisReply *reply, struct p
     k.key_len = key_length(f[3]);
     if (!k.key_len)
         return "its as_rs_alg is neither A256GCM nor A128GCM";
-    if (!is_string(f[0]) || base64_read(k.key, k.key_len, f[0]->str, f[0]->len) < k.key_len)
+    if (!is_string(f[0]) || !read_ikm(k.key, k.key_len, f[0]->str, f[0]->len))
         return "its ikm_key is not base64 of at least as many bytes as as_rs_alg wants";
     if ((f[1]->type != REDIS_REPLY_NIL && !ph__reply_number(f[1], INT64_MAX / 2, &from)) ||
         (f[2]->type != REDIS_REPLY_NIL && !ph__reply_number(f[2], INT64_MAX / 2, &lifetime)))

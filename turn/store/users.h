@@ -35,7 +35,11 @@ struct ph_redis_realm {
     char **origin; /* origins that lead to this realm */
     unsigned n_origins;
 };
-void ph_redis_realm_fini(struct ph_redis_realm *x); /* wipes secrets */
+
+/* Frees what it holds, wiping secrets. */
+void ph_redis_realm_fini(struct ph_redis_realm *x);
+
+/* Whether both say the same. */
 bool ph_redis_realm_eq(const struct ph_redis_realm *a, const struct ph_redis_realm *b);
 
 /* Reads it; fn is always called, later, with NULL when it could not be had: the server is silent, or a part of it is not
