@@ -370,7 +370,9 @@ timeout 10 "$TURND" -c "$T/t.conf" >"$T/out" 2>&1 || status=$?
 grep -q "cannot serve the API at $T/api.sock: Address already in use" "$T/out" || { cat "$T/out"; fail "no reason"; }
 [ -S "$T/api.sock" ] || fail "the second one has removed the socket of the first"
 kill -KILL "${PID[turnd]}"
-wait "${PID[turnd]}" 2>/dev/null || true
+status=0
+wait "${PID[turnd]}" 2>/dev/null || status=$?
+[ $status -eq 137 ] || fail "it ended with status $status before it could be killed"
 [ -S "$T/api.sock" ] || fail "no stale socket to test with"
 up <<CONF
 api-socket=$T/api.sock
