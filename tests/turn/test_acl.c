@@ -4,9 +4,8 @@
  */
 #include "stun/base/error.h"
 #include "support/oom.h"
-#include "turn/acl.h"
+#include "turn/acl_kit.h"
 
-#include <criterion/criterion.h>
 #include <stdio.h>
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -22,18 +21,6 @@ static const char *check(const struct ph_acl *acl, const char *text)
 {
     struct ph_addr a = addr(text);
     return ph_acl_check(acl, &a);
-}
-
-static struct ph_acl *acl_new(void)
-{
-    struct ph_acl *acl = ph_acl_new();
-    cr_assert_not_null(acl);
-    return acl;
-}
-
-static void add(struct ph_acl *acl, bool allow, const char *text)
-{
-    cr_assert_eq(ph_acl_add(acl, allow, text, strlen(text)), 0, "rule %s", text);
 }
 
 static void expect_denied(const struct ph_acl *acl, const char *text)

@@ -1,22 +1,9 @@
 /*
  * Peer rules with ports: at their boundaries, for one address and for every address, and for permissions.
  */
-#include "turn/acl.h"
+#include "turn/acl_kit.h"
 
-#include <criterion/criterion.h>
 #include <stdlib.h>
-
-static struct ph_acl *acl_new(void)
-{
-    struct ph_acl *acl = ph_acl_new();
-    cr_assert_not_null(acl);
-    return acl;
-}
-
-static void add(struct ph_acl *acl, bool allow, const char *text)
-{
-    cr_assert_eq(ph_acl_add(acl, allow, text, strlen(text)), 0, "rule %s", text);
-}
 
 static const char *check_port(const struct ph_acl *acl, const char *text, uint16_t port)
 {
