@@ -89,15 +89,18 @@ int ph_dtls_seal(struct ph_dtls *d, const struct ph_pkt *p, struct ph_pkt *out);
 /* Timeouts: retransmissions, handshakes that do not end, idle sessions.  OpenSSL reads a clock of its own (the time of
  * day) to tell whether a retransmission is due: `now` only says when to ask. */
 void ph_dtls_tick(struct ph_dtls *d, ph_ns now);
+/* When ph_dtls_tick is due, PH_NEVER when not at all. */
 ph_ns ph_dtls_deadline(const struct ph_dtls *d);
 /* Somebody needs this session (an allocation): no idle timeout; or it counts again (and ends the session one to two
  * timeouts after its last message). */
 void ph_dtls_keep(struct ph_dtls *d, uint32_t conn, bool keep);
-void ph_dtls_close(struct ph_dtls *d, uint32_t conn); /* with close_notify */
+/* Ends a session, telling its client (close_notify); `ended` is not called. */
+void ph_dtls_close(struct ph_dtls *d, uint32_t conn);
 /* Another set of certificates for new sessions; those there are go on with theirs.  A reference is taken. */
 void ph_dtls_set_tls(struct ph_dtls *d, struct ph_tls *tls);
 /* The TLS session, to describe it; NULL: there is none. */
 SSL *ph_dtls_ssl(const struct ph_dtls *d, uint32_t conn);
+/* The counters, live; they are d's. */
 const struct ph_dtls_stats *ph_dtls_stats(const struct ph_dtls *d);
 
 #endif

@@ -183,9 +183,10 @@ void ph_streams_close(struct ph_streams *s, uint32_t conn);
 struct ph_stream_moved;
 struct ph_stream_moved *ph_streams_detach(struct ph_streams *s, uint32_t conn,
                                           const uint8_t *unread, size_t n);
-uint32_t ph_streams_attach(struct ph_streams *s, struct ph_stream_moved *m,
-                           ph_ns now);                /* 0: no memory; m is gone */
-void ph_stream_moved_free(struct ph_stream_moved *m); /* closes it */
+/* Takes it over; m is gone.  Returns its number here, or 0: no memory, it was closed. */
+uint32_t ph_streams_attach(struct ph_streams *s, struct ph_stream_moved *m, ph_ns now);
+/* Closes a connection that nobody takes over. */
+void ph_stream_moved_free(struct ph_stream_moved *m);
 
 /* Another set of certificates for new connections.  A reference is taken. */
 void ph_streams_set_tls(struct ph_streams *s, struct ph_tls *tls);
@@ -193,6 +194,7 @@ void ph_streams_set_tls(struct ph_streams *s, struct ph_tls *tls);
 /* TLS session of a connection, or NULL. */
 SSL *ph_streams_ssl(const struct ph_streams *s, uint32_t conn);
 
+/* The counters, live; they are s's. */
 const struct ph_stream_stats *ph_streams_stats(const struct ph_streams *s);
 
 #endif
