@@ -40,4 +40,11 @@ void ph_quota_release(struct ph_quota *q, struct ph_slice user);
 /* Allocations now, of all users. */
 uint32_t ph_quota_used(const struct ph_quota *q);
 
+/* Other servers of the fleet have n allocations of this user; they count for his bound from now on.  0: forget it.  One
+ * thread (that of the fleet); at most `users` of them are known, the rest is not counted (PH_E_LIMIT). */
+int ph_quota_set_elsewhere(struct ph_quota *q, struct ph_slice user, uint32_t n);
+
+/* The same for all users together, for the total. */
+void ph_quota_set_total_elsewhere(struct ph_quota *q, uint32_t n);
+
 #endif

@@ -42,7 +42,9 @@
 #include "turn/oauth.h"
 #include "turn/ports.h"
 #include "turn/quota.h"
+#include "turn/record.h"
 #include "turn/reserve.h"
+#include "turn/strays.h"
 #include "turn/ticket.h"
 #include "turn/userdb.h"
 
@@ -57,7 +59,9 @@ enum {
     PH_TURND_REALMS = 64,
     PH_TURND_ALTERNATES = 16,
     PH_TURND_FORBIDDEN = 16,
-    PH_TURND_OAUTH_KEYS = 32
+    PH_TURND_OAUTH_KEYS = 32,
+    PH_TURND_NODES = 64,
+    PH_TURND_TICKET_KEYS = 32 /* that still open tickets */
 };
 
 /* A listening socket. */
@@ -86,6 +90,20 @@ struct ph_turnd_realm {
     const char *origin;         /* clients with this ORIGIN are asked for this realm; NULL: none */
 };
 
+/* Another server of the fleet that is alive: whoever comes with a ticket of its own is sent there. */
+struct ph_turnd_node {
+    uint32_t number;      /* as in tickets (ph_fleet_node) */
+    struct ph_addr at[8]; /* where clients reach it, by proto and family; PH_AF_NONE: the end */
+};
+
+/* Keys that are shared and change by themselves (ph_turnd_set_keys). */
+struct ph_turnd_keys {
+    uint8_t nonce[PH_NONCE_KEY_LEN], old_nonce[PH_NONCE_KEY_LEN];
+    bool has_old_nonce;
+    uint8_t ticket[PH_TURND_TICKET_KEYS][PH_TICKET_KEY_LEN]; /* [0] makes them, all read them */
+    unsigned n_tickets;
+};
+
 /* What may change while a server runs (ph_turnd_reload).  Pointers are not owned and must outlive the core or the next
  * reload. */
 struct ph_turnd_live {
@@ -110,6 +128,8 @@ struct ph_turnd_live {
         [PH_TURND_ALTERNATES]; /* redirect Allocate requests there (300), in turn: one whose proto is
                                                       the client's or PH_PROTO_NONE, and whose family is */
     unsigned n_alternates;
+    const struct ph_turnd_node *node; /* n_nodes of them */
+    unsigned n_nodes;
     bool
         draining; /* no new allocations: 300 if there is an alternate, else 508; those that stand go on */
     bool
@@ -137,6 +157,10 @@ struct ph_turnd_conf {
     struct ph_budget *budget;              /* NULL: no limit on unauthenticated answers */
     const char *software;                  /* SOFTWARE in answers, NULL: none */
     uint8_t ticket_key[PH_TICKET_KEY_LEN]; /* of mobility tickets; shared by the workers */
+    uint32_t node; /* this server's number in tickets, 0: it is alone */
+    struct ph_strays
+        *strays; /* allocations that were restored, for other workers to find; NULL: none are */
+    bool save;   /* keep track of what has changed, for ph_turnd_changed */
 
     uint32_t max_allocations;                           /* of this worker, 65536 */
     uint16_t max_permissions;                           /* of an allocation, 128 */
@@ -183,7 +207,11 @@ struct ph_turnd_conf {
     X(connect_failed, "TCP connections to peers that could not be made (447)")                     \
     X(connection_attempts, "TCP connections from peers announced")                                 \
     X(connection_binds, "TCP connections bound to a client's")                                     \
-    X(lookups, "requests that had to wait for a look-up of their user")
+    X(lookups, "requests that had to wait for a look-up of their user")                            \
+    X(restored, "allocations restored from records")                                               \
+    X(not_restored, "records that could not be restored: expired, or their address is not ours")   \
+    X(strays, "packets whose allocation was fetched from the worker it had been restored on")      \
+    X(redirected_tickets, "mobility tickets of another server, sent there (300)")
 
 struct ph_turnd_stats {
 #define PH_X(name, text) uint64_t name;
@@ -198,7 +226,9 @@ enum ph_turnd_reason {
     PH_END_ADMIN,     /* ph_turnd_end */
     PH_END_CLOSED,    /* its client's connection went away */
     PH_END_REVOKED,   /* its user was revoked */
-    PH_END_CREDENTIAL /* its credential has ended (strict_expiry) */
+    PH_END_CREDENTIAL, /* its credential has ended (strict_expiry) */
+    PH_END_LOST,       /* it was restored, but its relay address could not be had */
+    PH_END_ADOPTED     /* another server has taken it over (ph_turnd_disown) */
 };
 
 /* What an allocation is, for logs and lists.  Slices and pointers live until the next call. */
@@ -211,6 +241,7 @@ struct ph_turnd_info {
     struct ph_slice realm; /* empty with no-auth */
     bool tcp;              /* a TCP relay */
     bool mobile;           /* it has a mobility ticket */
+    bool restored;         /* it was made by another process, or server */
     uint64_t dropped;      /* packets of it that were not relayed: bandwidth, policy, permission */
     struct ph_addr relay[2]; /* as told to the client; PH_AF_NONE when absent; [0] IPv4, [1] IPv6 */
     struct ph_slice user;    /* user name; empty with no-auth */
@@ -346,6 +377,36 @@ bool ph_turnd_conn_needed(const struct ph_turnd *d, uint32_t listener,
 
 /* The connection that an allocation has left with the last packet (RFC 8016), 0: none has.  It carries none now. */
 uint32_t ph_turnd_left(struct ph_turnd *d);
+
+/* --- state that outlives the core ------------------------------------------------------------------ */
+
+/* The next allocation that is up and has changed (made, refreshed, permissions, channels, address, ticket) since it was
+ * last given out here; with conf.save.  Traffic alone is no change.  Ended ones are told by ALLOC_DOWN.  False: none. */
+bool ph_turnd_changed(struct ph_turnd *d, uint32_t *id, uint64_t *session);
+
+/* All that are up count as changed. */
+void ph_turnd_change_all(struct ph_turnd *d);
+
+/* Writes an allocation as a record (record.h) into dst.  Returns its length, 0 when it cannot be carried: there is none, its
+ * client is on a connection and has no ticket, or it is a TCP relay without one.  A client on a connection is written as away. */
+size_t ph_turnd_save(const struct ph_turnd *d, uint32_t id, uint8_t *dst, size_t cap, ph_ns now);
+
+/* Makes an allocation of a record: RELAY_OPEN events for its addresses, then ALLOC_UP (info.restored), or nothing: if a socket
+ * cannot be had it is dropped without ALLOC_DOWN.  Nobody is answered.  It is counted in its quota, whatever the bounds, and held to
+ * the configuration of now.  0 and *id; PH_E_TIMEOUT: it has expired; PH_E_MISSING: its listener, relay address or realm is
+ * none of ours; PH_E_STATE: its five-tuple, port or session is in use; PH_E_LIMIT, PH_E_NOMEM; PH_E_FORMAT, PH_E_SHORT,
+ * PH_E_UNSUPPORTED: no record. */
+int ph_turnd_restore(struct ph_turnd *d, struct ph_slice record, uint32_t *id, ph_ns now);
+
+/* Ends (PH_END_ADOPTED) every allocation that was given out by ph_turnd_changed and whose session is not among n, which are
+ * sorted.  Returns how many. */
+unsigned ph_turnd_disown(struct ph_turnd *d, const uint64_t *session, unsigned n, ph_ns now);
+
+/* The slot of a session, UINT32_MAX: none.  Slow. */
+uint32_t ph_turnd_find(const struct ph_turnd *d, uint64_t session);
+
+/* Other keys from now on. */
+void ph_turnd_set_keys(struct ph_turnd *d, const struct ph_turnd_keys *k);
 
 /* Steps through the allocations: *id starts at 0 and is moved past the one returned.  False at the end. */
 bool ph_turnd_list(const struct ph_turnd *d, uint32_t *id, struct ph_turnd_info *out);

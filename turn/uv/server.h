@@ -25,6 +25,7 @@
 #include "stun/uv/dtls.h"
 #include "stun/uv/stream.h"
 #include "turn/server.h"
+#include "turn/store/store.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,6 +43,28 @@ enum {
     PH_ACCEPT_PLAIN = 1, /* UDP; TCP without TLS */
     PH_ACCEPT_TLS = 2,   /* DTLS; TLS */
     PH_ACCEPT_PROXY = 4  /* TCP: a PROXY protocol header must come first */
+};
+
+/* A socket that goes from one process to the next. */
+struct ph_turn_uv_socket {
+    struct ph_addr at; /* as bound; proto: PH_UDP, or PH_TCP (it listens) */
+    uint8_t worker;
+    bool relay; /* of an allocation; else a listener's */
+    int fd;     /* not close-on-exec */
+};
+
+/* What the next process needs to go on where this one ends.  All of it is malloc'ed, and the caller's. */
+struct ph_turn_uv_handover {
+    struct ph_turn_uv_socket *socket;
+    unsigned n_sockets;
+    struct {
+        uint8_t *p;
+        size_t n;
+    } *record; /* of record.h, each for the worker that its session names */
+    unsigned n_records;
+    unsigned workers;
+    unsigned lost; /* allocations that could not be carried: clients on connections without a ticket */
+    struct ph_turnd_keys keys;
 };
 
 /* Zero means the default given. */
@@ -72,6 +95,14 @@ struct ph_turn_uv_conf {
         *userdb; /* users kept elsewhere (each worker has a cache of them); NULL: none */
     struct ph_budget_conf budget; /* of each worker */
 
+    const struct ph_turn_uv_handover
+        *inherit; /* of the process before: used while starting, then its sockets are ours (those that nobody
+                     wanted are closed) and its memory still the caller's; NULL: nothing */
+    bool free_bind; /* listeners and relays may be bound to addresses that are not ours yet (a floating address) */
+    /* A handle for writing the records of a worker (ph_store_write is called when there is a claim, see
+     * ph_turn_uv_claimed): on the worker's thread and loop, as it starts; the worker frees it.  NULL: nothing is kept.
+     * Needs core.save. */
+    struct ph_store *(*store)(void *ctx, unsigned worker, uv_loop_t *loop);
     uint32_t rcvbuf, sndbuf; /* bytes of a listener's buffers; 4 MB each, cut to what is allowed */
     uint32_t relay_rcvbuf, relay_sndbuf; /* of a relay socket's; 0: the system's default */
     const char *device, *relay_device;   /* SO_BINDTODEVICE, NULL: any */
@@ -108,6 +139,7 @@ struct ph_turn_uv_stats {
                                      at most 256 and 512 kB of a worker, 64 of an address */
     uint64_t park_full;           /* packets dropped because too many waited */
     uint64_t moved_in, moved_out; /* allocations and connections that changed the worker */
+    struct ph_store_stats store;  /* summed; up: all are; lag_ms: the longest */
 };
 
 struct ph_turn_uv;
@@ -159,6 +191,33 @@ void ph_turn_uv_answer(struct ph_turn_uv *t, unsigned worker, struct ph_slice re
 
 /* Forgets what the caches know of a user (name.n = 0: of all). */
 void ph_turn_uv_forget(struct ph_turn_uv *t, struct ph_slice realm, struct ph_slice name);
+
+/* --- state that outlives the process --------------------------------------------------------------- */
+
+/* The node was claimed with this token: workers write their records from now on, beginning with all of them. */
+void ph_turn_uv_claimed(struct ph_turn_uv *t, const char *token);
+
+/* Restores records, each on the worker its session names if there is one with that number.  err[i] (unless NULL) is 0, or what
+ * ph_turnd_restore or the socket said.  Returns how many were restored. */
+unsigned ph_turn_uv_restore(struct ph_turn_uv *t, const struct ph_slice *record, unsigned n,
+                            int *err);
+
+/* Ends what has been adopted by others (ph_turnd_disown) on all workers: all that was stored but these, sorted. */
+unsigned ph_turn_uv_disown(struct ph_turn_uv *t, const uint64_t *session, unsigned n);
+
+/* Waits until what has changed is stored, for so long at most.  0 or PH_E_TIMEOUT. */
+int ph_turn_uv_flush(struct ph_turn_uv *t, uint32_t timeout_ms);
+
+/* Other keys from now on (ph_turnd_set_keys). */
+void ph_turn_uv_set_keys(struct ph_turn_uv *t, const struct ph_turnd_keys *k);
+
+/* Stops all workers without ending their allocations: no event, nothing removed from the store, UDP sockets stay open (and may
+ * fill) and are in *h with everything the next process needs.  TCP listeners are handed over too, connections are closed.
+ * Afterwards only ph_turn_uv_free may be called.  0, or PH_E_NOMEM: nothing has happened. */
+int ph_turn_uv_leave(struct ph_turn_uv *t, struct ph_turn_uv_handover *h);
+
+/* Frees the memory; with sockets closes them too. */
+void ph_turn_uv_handover_free(struct ph_turn_uv_handover *h, bool sockets);
 
 /* Ends an allocation of a worker (ph_turnd_end).  False when there is none with this id. */
 bool ph_turn_uv_end(struct ph_turn_uv *t, uint32_t worker, uint32_t id);
