@@ -5,7 +5,7 @@
  * compose a request that is signed properly (so that it gets past authentication), moves time on, answers or
  * fails a relay, or ends something.  After each step outputs and events are drained, as a shell would.  Ops from 128
  * on are of clients on connections, TCP relays and mobility; there are two cores, as of two workers, and what one says
- * is for the other is brought there.
+ * is for the other is brought there.  A core may also end and be made again of its records, on either worker.
  *
  * Checked besides what the sanitizers see: every peer connection the shell has open is asked to be closed when its
  * allocation ends, none twice; quota and ports are given back.
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM = 4096, MAX_STEPS = 200, MAX_CONNS = 256, KEPT = 8 };
+enum { ROOM = 4096, MAX_STEPS = 200, MAX_CONNS = 256, KEPT = 8, SLOTS = 64, RECORD = 1024 };
 
 static uint64_t seed;
 
@@ -47,8 +47,8 @@ struct world {
     unsigned ids;
     uint8_t ticket[KEPT][PH_TICKET_LEN];
     unsigned tickets;
-    uint32_t away_slot; /* of the last PH_ELSEWHERE */
-    uint64_t away_serial;
+    struct ph_turnd_where away; /* of the last PH_ELSEWHERE */
+    struct ph_turnd_conf c;     /* of both cores, but for the worker's number */
     struct ph_turnd_live live;
     uint32_t socks[8];
     unsigned n_socks;
@@ -183,14 +183,12 @@ static void drain(struct world *w)
 static int bring(struct world *w, struct ph_pkt *p)
 {
     uint32_t sock[2];
-    bool fetch;
-    unsigned there = ph_turnd_elsewhere(w->d, &fetch, &w->away_slot, &w->away_serial);
+    unsigned there = ph_turnd_elsewhere(w->d, &w->away);
 
-    if (there < 2 && !fetch)
+    if (there < 2 && !w->away.fetch)
         return ph_turnd_input_final(w->core[there], p, w->now);
     struct ph_turnd_moved *m =
-        there < 2 ? ph_turnd_detach(w->core[there], w->away_slot, w->away_serial, sock, w->now)
-                  : NULL;
+        there < 2 ? ph_turnd_detach(w->core[there], &w->away, sock, w->now) : NULL;
     if (m && ph_turnd_attach(w->d, m, sock, w->now) == 0)
         w->socks[w->n_socks++ % 8] = sock[0] ? sock[0] : sock[1];
     else
@@ -322,11 +320,58 @@ static void move_step(struct world *w, uint8_t arg)
 {
     uint32_t sock[2];
     struct ph_turnd *to = w->core[w->d == w->core[0]];
-    struct ph_turnd_moved *m =
-        ph_turnd_detach(w->d, w->away_slot, w->away_serial + (arg & 1), sock, w->now);
+    struct ph_turnd_where where = w->away;
+    where.serial += arg & 1;
+    struct ph_turnd_moved *m = ph_turnd_detach(w->d, &where, sock, w->now);
 
     if (m && (arg & 2 || ph_turnd_attach(to, m, sock, w->now)))
         ph_turnd_moved_free(to, m);
+}
+
+/* The connections of a core that is no more: nobody asks for them to be closed. */
+static void lose_conns(struct world *w, uint8_t worker)
+{
+    for (unsigned i = 0; i < w->conns;)
+        if (w->conn[i].id >> 24 == worker)
+            w->conn[i] = w->conn[--w->conns];
+        else
+            i++;
+}
+
+static struct ph_turnd *make_core(struct world *w, uint8_t worker)
+{
+    w->c.worker = worker;
+    w->c.live = w->live;
+    struct ph_turnd *d = ph_turnd_new(&w->c, &env, w->now);
+    if (!d)
+        abort();
+    ph_turnd_wall_clock(d, 1000 + w->now / PH_SEC(1), w->now);
+    return d;
+}
+
+/* The core at hand dies, is made again, and its records are restored: where they were, or on the other worker. */
+static void restart_step(struct world *w, uint8_t arg)
+{
+    static uint8_t record[SLOTS][RECORD];
+    size_t len[SLOTS];
+    uint64_t session;
+    uint32_t id;
+    const uint8_t worker = w->d == w->core[1];
+
+    while (ph_turnd_changed(w->d, &id, &session))
+        if (ph_turnd_find(w->d, session) != id)
+            abort();
+    for (id = 0; id < SLOTS; id++)
+        len[id] = ph_turnd_save(w->d, id, record[id], RECORD, w->now);
+    ph_turnd_free(w->d);
+    lose_conns(w, worker);
+    w->core[worker] = make_core(w, worker);
+    w->d = w->core[arg & 1];
+    for (uint32_t i = 0; i < SLOTS; i++)
+        if (len[i] && !ph_turnd_restore(w->d, (struct ph_slice){record[i], len[i]}, &id, w->now))
+            drain(w);
+    if (arg & 2) /* all that was stored was taken over meanwhile */
+        ph_turnd_disown(w->d, NULL, 0, w->now);
 }
 
 static void conn_step(struct world *w, uint8_t op, uint8_t arg, const uint8_t *p, size_t n)
@@ -360,6 +405,9 @@ static void conn_step(struct world *w, uint8_t op, uint8_t arg, const uint8_t *p
         break;
     case 8:
         input(w, listener_of(&c), c, p, n);
+        break;
+    case 10:
+        restart_step(w, arg);
         break;
     case 9: {
         struct ph_addr v[4];
@@ -439,7 +487,7 @@ static void end_all(struct world *w)
 {
     drain_all(w);
     for (int i = 0; i < 2; i++)
-        for (uint32_t slot = 0; slot < 64; slot++)
+        for (uint32_t slot = 0; slot < SLOTS; slot++)
             ph_turnd_end(w->core[i], slot, w->now);
     drain_all(w);
     if (w->conns)
@@ -456,8 +504,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ph_ports *ports = ph_ports_new(50000, 50015);
     struct ph_quota *quota = ph_quota_new(10, 6, 64, &env);
     struct ph_reserve *reserve = ph_reserve_new();
+    struct ph_strays *strays = ph_strays_new(64, &env);
     struct world w = {.now = PH_SEC(1000)};
-    struct ph_turnd_conf c = {
+    w.c = (struct ph_turnd_conf){
         .listener = {{.at = address(1), .stun = &stun},
                      {.at = address(0x81), .stun = &stun},
                      {.at = client(0x21), .stun = &stun},
@@ -475,15 +524,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .max_channels = 4,
         .max_connections = 3,
         .mobility = true,
+        .stats = true,
+        .strays = strays,
+        .save = true,
     };
     ph_stund_init(&stun, &(struct ph_stund_conf){.at = {address(1)}});
     ph_auth_add_user(auth, ph_str("u"), ph_str("p"));
-    for (uint8_t i = 0; i < 2; i++) {
-        c.worker = i;
-        w.core[i] = ph_turnd_new(&c, &env, w.now);
-    }
+    w.live = w.c.live;
+    for (uint8_t i = 0; i < 2; i++)
+        w.core[i] = make_core(&w, i);
     w.d = w.core[0];
-    w.live = c.live;
     request(&w, 1, PH_ALLOCATE, (const uint8_t *)"", 0); /* a first nonce */
     for (unsigned i = 0; i < MAX_STEPS && size >= 3; i++) {
         size_t n = data[2] < size - 3 ? data[2] : size - 3;
@@ -498,6 +548,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ph_reserve_free(reserve);
     if (ph_quota_used(quota) != 0 || ph_ports_used(ports) != 0)
         abort(); /* an allocation was not given back */
+    if (ph_strays_count(strays) != 0)
+        abort();
+    ph_strays_free(strays);
     ph_quota_free(quota);
     ph_ports_free(ports);
     ph_auth_free(auth);
