@@ -264,11 +264,14 @@ Test(uv_redis, a_server_that_falls_silent_is_left)
 }
 
 static const char *rubbish;
+static bool loading;
 
 static void rude(struct fake *f, char **arg, unsigned n)
 {
     (void)n;
-    if (!fake_greets(f, arg))
+    if (loading)
+        fake_say(f, "-LOADING Redis is loading the dataset in memory\r\n");
+    else if (!fake_greets(f, arg))
         fake_say(f, rubbish);
 }
 
@@ -327,12 +330,12 @@ Test(uv_redis, an_endless_reply_is_not_kept)
     RUN_UNTIL(fake.commands == 2);
     size_t sent = 0;
     for (int i = 0; i < 20000 && !a.calls; i++) {
-        const ssize_t n = fake.fd < 0 ? 0 : send(fake.fd, much, sizeof much, MSG_NOSIGNAL);
+        const ssize_t n = fake.fd <= 0 ? 0 : send(fake.fd, much, sizeof much, MSG_NOSIGNAL);
         sent += n > 0 ? (size_t)n : 0;
         rkit_turn();
     }
     cr_expect_eq(a.calls, 1);
-    cr_expect_leq(sent, 16 << 20);
+    cr_expect_leq(sent, 32 << 20);
     cr_expect(strstr(rkit_log, "too long"), "%s", rkit_log);
     rkit_close(r);
 }
@@ -361,24 +364,104 @@ Test(uv_redis, a_connection_that_breaks_within_a_reply)
     rkit_close(r);
 }
 
+static const char *refusal;
+
 static void read_only(struct fake *f, char **arg, unsigned n)
 {
+    char text[256];
+
+    snprintf(text, sizeof text, "-%s\r\n", refusal);
     if (strcmp(arg[0], "SET") == 0)
-        fake_say(f, "-READONLY You can't write against a read only replica.\r\n");
+        fake_say(f, text);
     else
         healthy(f, arg, n);
 }
 
-Test(uv_redis, a_replica_answers_reads_and_refuses_writes)
+/* How Redis 6 begins. */
+#define OLD_SCRIPT "ERR Error running script (call to f_5f): @user_script:1: @user_script: 1: "
+
+Test(uv_redis, a_server_that_is_not_the_master_is_left)
 {
+    static const char *const what[] = {
+        "READONLY You can't write against a read only replica.",
+        "READONLY You can't write against a read only replica. script: 5f, on @user_script:1.",
+        OLD_SCRIPT "-READONLY You can't write",
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        "LOADING Redis is loading the dataset in memory",
+    };
+    const struct ph_redis_conf c = impatient();
+
+    fake_listen_unix(read_only);
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
+        struct ph_redis *r = rkit_connect(&c);
+        const unsigned before = fake.connections;
+        refusal = what[i];
+        cr_expect(strstr(rkit_ask(r, "SET k v"), what[i]), "the command gets the error");
+        RUN_UNTIL(fake.connections == before + 1 && ph_redis_stats(r)->up);
+        cr_expect_eq(ph_redis_stats(r)->errors, 1);
+        cr_expect_eq(ph_redis_stats(r)->failures, 1);
+        cr_expect(strstr(rkit_log, "not the master, or not ready"), "%s", rkit_log);
+        rkit_close(r);
+    }
+}
+
+Test(uv_redis, an_error_is_no_reason_to_leave)
+{
+    static const char *const what[] = {
+        "ERR unknown command 'READONLY ', with args beginning with: -READONLY ",
+        "READONLYX",
+        "MISCONF Redis is configured to save",
+        "WRONGTYPE Operation",
+        "NOREPLICAS x",
+        "BUSY Redis is busy",
+        "MOVED 5 127.0.0.1:1",
+        "MOVED 6 127.0.0.1:1"};
     const struct ph_redis_conf c = impatient();
 
     fake_listen_unix(read_only);
     struct ph_redis *r = rkit_connect(&c);
-    cr_expect(strstr(rkit_ask(r, "SET k v"), "!READONLY"));
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
+        refusal = what[i];
+        cr_expect(strstr(rkit_ask(r, "SET k v"), what[i]));
+    }
     cr_expect_str_eq(rkit_ask(r, "GET k"), "fine");
-    cr_expect_eq(ph_redis_stats(r)->errors, 1);
     cr_expect_eq(fake.connections, 1);
+    const char *hint = strstr(rkit_log, "is part of a cluster");
+    cr_assert(hint, "%s", rkit_log);
+    cr_expect_null(strstr(hint + 1, "is part of a cluster"), "said once");
+    rkit_close(r);
+}
+
+Test(uv_redis, a_real_replica_is_left)
+{
+    char words[200];
+    const uint16_t master = rkit_port(), replica = rkit_port();
+
+    snprintf(words, sizeof words, "--bind 127.0.0.1 --port %u --save  --dir %s", master, rkit_dir);
+    rkit_start(0, master, words);
+    snprintf(words, sizeof words,
+             "--bind 127.0.0.1 --port %u --save  --dir %s --replicaof 127.0.0.1 %u", replica,
+             rkit_dir, master);
+    rkit_start(1, replica, words);
+    const struct ph_redis_conf c = rkit_parse("redis://127.0.0.1:%u", replica);
+    struct ph_redis *r = rkit_connect(&c);
+    const char *const script = rkit_ask(r, "EVAL return(redis.call('set',KEYS[1],'v')) 1 k");
+    cr_expect(strstr(script, "READONLY") || strstr(script, "MASTERDOWN"), "%s", script);
+    RUN_UNTIL(ph_redis_stats(r)->connects == 2);
+    rkit_close(r);
+}
+
+Test(uv_redis, a_server_that_loads_is_waited_for)
+{
+    const struct ph_redis_conf c = impatient();
+
+    fake_listen_unix(rude);
+    loading = true;
+    struct ph_redis *r = rkit_open(&c);
+    RUN_UNTIL(ph_redis_stats(r)->failures == 2);
+    cr_expect(strstr(rkit_log, "still loading its data"), "%s", rkit_log);
+    loading = false;
+    RUN_UNTIL(ph_redis_stats(r)->up);
     rkit_close(r);
 }
 
@@ -386,7 +469,7 @@ Test(uv_redis, a_replica_answers_reads_and_refuses_writes)
 
 Test(uv_redis, commands_are_bounded)
 {
-    static struct answer a[2000];
+    static struct answer a[PH_REDIS_PENDING + 10];
     const struct ph_redis_conf c = rkit_conf();
     unsigned sent = 0;
 
@@ -396,9 +479,9 @@ Test(uv_redis, commands_are_bounded)
     cr_expect_eq(rkit_send(r, "GET early", &a[0]), PH_E_STATE);
     RUN_UNTIL(ph_redis_stats(r)->up);
     cr_expect_eq(ph_redis_command(r, NULL, 0, on_answer, a), PH_E_ARG);
-    while (sent < 2000 && rkit_send(r, "GET x", &a[sent]) == 0)
+    while (sent < PH_REDIS_PENDING + 5 && rkit_send(r, "GET x", &a[sent]) == 0)
         sent++;
-    cr_expect_eq(sent, 1024);
+    cr_expect_eq(sent, PH_REDIS_PENDING);
     cr_expect_eq(rkit_send(r, "GET x", &a[sent]), PH_E_LIMIT);
     ph_redis_free(r);
     for (unsigned i = 0; i < sent; i++)

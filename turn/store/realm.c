@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEY = PH_USERDB_REALM_MAX + 64, ORIGIN = PH__USERS_TEXT + 16 };
+enum { KEY = PH_USERDB_REALM_MAX + 64, ORIGIN = PH__USERS_TEXT + 16, ORIGINS = 15 };
 
 struct poll {
     struct ph_redis *r;
@@ -77,12 +77,19 @@ static void complain(const struct poll *q, const char *what, const char *why)
 
 static void ask_origins(struct poll *q);
 
+/* How many are asked for at once: in a cluster, keys of several slots cannot be. */
+static unsigned batch(const struct poll *q)
+{
+    const unsigned left = q->n_found - q->asked, most = ph__redis_is_cluster(q->r) ? 1 : ORIGINS;
+
+    return left < most ? left : most;
+}
+
 /* The realms of the last origins asked for. */
 static void on_realms(void *ctx, const redisReply *reply)
 {
     struct poll *q = ctx;
-    const unsigned first = q->asked, left = q->n_found - first;
-    const unsigned n = left < PH_REDIS_ARGS - 1 ? left : PH_REDIS_ARGS - 1;
+    const unsigned first = q->asked, n = batch(q);
 
     if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != n) {
         finish(q, false);
@@ -105,13 +112,13 @@ static void on_realms(void *ctx, const redisReply *reply)
 
 static void ask_origins(struct poll *q)
 {
-    struct ph_slice args[PH_REDIS_ARGS] = {ph_str("MGET")};
-    char key[PH_REDIS_ARGS - 1][ORIGIN];
-    unsigned n = 0;
+    struct ph_slice args[1 + ORIGINS] = {ph_str("MGET")};
+    char key[ORIGINS][ORIGIN];
+    const unsigned n = batch(q);
 
-    for (; n < PH_REDIS_ARGS - 1 && q->asked + n < q->n_found; n++) {
-        snprintf(key[n], sizeof key[n], "turn/origin/%s", q->found[q->asked + n]);
-        args[n + 1] = ph_str(key[n]);
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(key[i], sizeof key[i], "turn/origin/%s", q->found[q->asked + i]);
+        args[i + 1] = ph_str(key[i]);
     }
     if (n)
         ph__redis_ask(q->r, &q->owed, args, n + 1, on_realms, q);

@@ -1,61 +1,15 @@
 /*
- * The life of a connection to Redis: connect, greet (AUTH, SELECT, PING), serve, break, wait, again.
- *
- * Replies come in the order of the commands, so what is under way is a ring.  A command that has timed out is
- * answered at once but keeps its place, for the reply that may still come; when that does not happen for as long again,
- * the server is taken for dead and the connection for broken.
+ * ph_redis: what is the same for one server, sentinels and a cluster.
  */
 #include "turn/store/redis.h"
 #include "stun/base/error.h"
 #include "turn/store/redis_priv.h"
 
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, STEADY_MS = 5000, LINKS_MAX = 2 };
-
-enum state { WAITING, CONNECTING, GREETING, UP, ENDED };
-
-struct cmd {
-    ph__redis_fn *fn; /* NULL: answered already */
-    void *ctx;
-    uint64_t sent_at; /* loop time, ms */
-    bool own;         /* of the greeting */
-};
-
-struct ph_redis {
-    uv_loop_t *loop;
-    struct ph_redis_conf c;
-    struct ph_env env;
-    struct ph_redis_stats stats;
-    char name[300];
-    enum state state;
-    uv_timer_t timer;
-    bool timer_closed;
-
-    struct ph__link *link;
-    unsigned links; /* this one and those still closing */
-    struct redisReader *reader;
-    redisReplyObjectFunctions make; /* of reply objects */
-    void *(*make_array)(const redisReadTask *, int);
-    size_t partial; /* bytes of a reply that is not complete */
-    bool reading;   /* in the loop over replies */
-
-    uint64_t due_at; /* WAITING: connect; CONNECTING, GREETING: give up */
-    uint64_t up_at;
-    uint32_t backoff_ms;
-    bool complained; /* of this outage */
-    char why[128];   /* the greeting failed */
-
-    struct cmd ring[PH__REDIS_PENDING];
-    uint32_t first, past, n; /* first command, first not answered, all */
-    struct ph__redis_owed *owed, **owed_tail;
-};
-
-static struct cmd *at(struct ph_redis *r, uint32_t i)
-{
-    return &r->ring[(r->first + i) % PH__REDIS_PENDING];
-}
+enum { BACKOFF_MIN_MS = 100 };
 
 const struct ph_env *ph__redis_env(const struct ph_redis *r)
 {
@@ -67,202 +21,22 @@ const char *ph__redis_name(const struct ph_redis *r)
     return r->name;
 }
 
+bool ph__redis_is_cluster(const struct ph_redis *r)
+{
+    return r->cluster != NULL;
+}
+
+struct ph_redis *ph__redis_master(struct ph_redis *r, unsigned i)
+{
+    return r->cluster ? ph__cluster_master(r->cluster, i) : i ? NULL : r;
+}
+
+unsigned ph__redis_epoch(const struct ph_redis *r)
+{
+    return r->cluster ? ph__cluster_epoch(r->cluster) : 0;
+}
+
 /* --- the timer ------------------------------------------------------------------------------------- */
-
-static void on_timer(uv_timer_t *t);
-
-/* When something is to be done; UINT64_MAX: nothing. */
-static uint64_t deadline(struct ph_redis *r)
-{
-    uint64_t due = UINT64_MAX;
-
-    if (r->owed)
-        return 0;
-    if (r->state == WAITING || r->state == CONNECTING || r->state == GREETING)
-        due = r->due_at;
-    if (r->past) {
-        const uint64_t dead = at(r, 0)->sent_at + 2 * (uint64_t)r->c.command_timeout_ms;
-        due = dead < due ? dead : due;
-    }
-    if (r->state == UP && r->past < r->n) {
-        const uint64_t late = at(r, r->past)->sent_at + r->c.command_timeout_ms;
-        due = late < due ? late : due;
-    }
-    return due;
-}
-
-static void arm(struct ph_redis *r)
-{
-    if (r->state == ENDED)
-        return;
-    const uint64_t due = deadline(r), now = uv_now(r->loop);
-    if (due == UINT64_MAX)
-        uv_timer_stop(&r->timer);
-    else
-        uv_timer_start(&r->timer, on_timer, due > now ? due - now : 0, 0);
-}
-
-/* --- the end of a connection ----------------------------------------------------------------------- */
-
-static void release(struct ph_redis *r)
-{
-    if (r->state != ENDED || !r->timer_closed || r->links)
-        return;
-    explicit_bzero(&r->c, sizeof r->c);
-    free(r);
-}
-
-static void on_gone(void *ctx)
-{
-    struct ph_redis *r = ctx;
-
-    r->links--;
-    release(r);
-}
-
-static void answer(struct ph_redis *r, struct cmd c, const redisReply *reply)
-{
-    if (!c.own && (!reply || reply->type == REDIS_REPLY_ERROR))
-        r->stats.errors++;
-    c.fn(c.ctx, reply);
-}
-
-static void pop(struct ph_redis *r)
-{
-    r->first = (r->first + 1) % PH__REDIS_PENDING;
-    r->n--;
-    if (r->past)
-        r->past--;
-}
-
-static void answer_all(struct ph_redis *r)
-{
-    while (r->n) {
-        const struct cmd c = *at(r, 0);
-        pop(r);
-        if (c.fn)
-            answer(r, c, NULL);
-    }
-}
-
-static void free_reader(struct ph_redis *r)
-{
-    if (r->reader && !r->reading) {
-        redisReaderFree(r->reader);
-        r->reader = NULL;
-    }
-}
-
-/* Half of the wait is fixed and half left to chance, so that a fleet does not come back all at once. */
-static uint64_t next_try(struct ph_redis *r)
-{
-    r->backoff_ms = r->backoff_ms ? r->backoff_ms * 2 : BACKOFF_MIN_MS;
-    if (r->backoff_ms > BACKOFF_MAX_MS)
-        r->backoff_ms = BACKOFF_MAX_MS;
-    return uv_now(r->loop) + r->backoff_ms / 2 + ph_env_below(&r->env, r->backoff_ms / 2 + 1);
-}
-
-static void complain(struct ph_redis *r, const char *why)
-{
-    const bool first = !r->complained;
-
-    r->complained = true;
-    ph_logf(&r->env, first ? PH_LOG_WARN : PH_LOG_DEBUG, "%s: %s; trying again%s", r->name, why,
-            first ? " until it works" : "");
-}
-
-/* The connection is no good, or there is none.  Commands under way are answered; then it is tried again. */
-static void drop(struct ph_redis *r, const char *why)
-{
-    struct ph__link *l = r->link;
-
-    if (r->state == UP && uv_now(r->loop) - r->up_at >= STEADY_MS)
-        r->backoff_ms = 0;
-    r->stats.failures++;
-    r->stats.up = false;
-    r->state = WAITING;
-    r->due_at = next_try(r);
-    r->link = NULL;
-    if (l)
-        ph__link_close(l);
-    free_reader(r);
-    complain(r, why);
-    arm(r);
-    answer_all(r);
-}
-
-static void on_down(void *ctx, int err)
-{
-    struct ph_redis *r = ctx;
-    char why[160];
-
-    /* libuv's numbers are -errno, and those of name look-ups beyond. */
-    snprintf(why, sizeof why, "%s%s",
-             r->state == CONNECTING ? "cannot connect: " : "connection lost: ",
-             err ? err <= -1000 && err > -2000 ? ph_strerror(err) : uv_strerror(err)
-                 : "closed by the server");
-    drop(r, why);
-}
-
-/* --- sending --------------------------------------------------------------------------------------- */
-
-static int send_command(struct ph_redis *r, const struct ph_slice *args, unsigned n,
-                        ph__redis_fn *fn, void *ctx, bool own)
-{
-    const char *v[PH_REDIS_ARGS];
-    size_t len[PH_REDIS_ARGS];
-    char *bytes = NULL;
-
-    if (n == 0 || n > PH_REDIS_ARGS)
-        return PH_E_ARG;
-    if (r->n == PH__REDIS_PENDING)
-        return PH_E_LIMIT;
-    for (unsigned i = 0; i < n; i++) {
-        v[i] = args[i].n ? (const char *)args[i].p : "";
-        len[i] = args[i].n;
-    }
-    const int size = redisFormatCommandArgv(&bytes, (int)n, v, len);
-    if (size < 0)
-        return PH_E_NOMEM;
-    const int err = ph__link_send(r->link, bytes, (size_t)size);
-    explicit_bzero(bytes, (size_t)size);
-    redisFreeCommand(bytes);
-    if (err)
-        return err;
-    r->n++;
-    *at(r, r->n - 1) = (struct cmd){fn, ctx, uv_now(r->loop), own};
-    if (r->n - r->past == 1)
-        arm(r);
-    return 0;
-}
-
-int ph_redis_command(struct ph_redis *r, const struct ph_slice *args, unsigned n,
-                     void (*fn)(void *ctx, const struct redisReply *reply), void *ctx)
-{
-    if (r->state != UP)
-        return PH_E_STATE;
-    const int err = send_command(r, args, n, fn, ctx, false);
-    if (!err)
-        r->stats.commands++;
-    return err;
-}
-
-void ph__redis_later(struct ph_redis *r, struct ph__redis_owed *o)
-{
-    o->next = NULL;
-    *r->owed_tail = o;
-    r->owed_tail = &o->next;
-    arm(r);
-}
-
-void ph__redis_ask(struct ph_redis *r, struct ph__redis_owed *o, const struct ph_slice *args,
-                   unsigned n, ph__redis_fn *fn, void *ctx)
-{
-    o->fn = fn;
-    o->ctx = ctx;
-    if (ph_redis_command(r, args, n, fn, ctx))
-        ph__redis_later(r, o);
-}
 
 static void pay(struct ph_redis *r)
 {
@@ -276,289 +50,220 @@ static void pay(struct ph_redis *r)
     }
 }
 
-/* --- the greeting ---------------------------------------------------------------------------------- */
-
-/* An error's first word ("NOAUTH"), which is all of it that is shown: the rest may repeat what we said. */
-static void refuse(struct ph_redis *r, const char *what, const redisReply *reply)
-{
-    if (r->why[0])
-        return;
-    const bool error = reply && reply->type == REDIS_REPLY_ERROR;
-    const int n = error ? (int)strcspn(reply->str, " \r\n") : 0;
-    snprintf(r->why, sizeof r->why, "%s (%.*s)", what, error ? n < 32 ? n : 32 : 9,
-             error ? reply->str : "no answer");
-}
-
-static bool is_status(const redisReply *reply, const char *text)
-{
-    return reply && reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, text) == 0;
-}
-
-static void on_auth(void *ctx, const redisReply *reply)
-{
-    struct ph_redis *r = ctx;
-    const bool error = reply && reply->type == REDIS_REPLY_ERROR;
-
-    if (error &&
-        (strstr(reply->str, "without any password") || strstr(reply->str, "no password is set")))
-        ph_logf(&r->env, PH_LOG_WARN, "%s: has no password set, the configured one is not used",
-                r->name);
-    else if (!is_status(reply, "OK"))
-        refuse(r, "the user or password is refused", reply);
-}
-
-static void on_select(void *ctx, const redisReply *reply)
-{
-    if (!is_status(reply, "OK"))
-        refuse(ctx, "the database cannot be selected", reply);
-}
-
-static void on_ping(void *ctx, const redisReply *reply)
-{
-    struct ph_redis *r = ctx;
-
-    if (r->state != GREETING)
-        return;
-    if (!is_status(reply, "PONG"))
-        refuse(r,
-               r->c.password[0] ? "it does not serve us"
-                                : "it does not serve us without a password",
-               reply);
-    if (r->why[0]) {
-        char why[sizeof r->why];
-        memcpy(why, r->why, sizeof why);
-        drop(r, why);
-        return;
-    }
-    r->state = UP;
-    r->up_at = uv_now(r->loop);
-    r->complained = false;
-    r->stats.up = true;
-    r->stats.connects++;
-    ph_logf(&r->env, PH_LOG_INFO, "%s: connected", r->name);
-}
-
-static int greet(struct ph_redis *r)
-{
-    char db[16];
-    int err = 0;
-
-    if (r->c.password[0]) {
-        const struct ph_slice args[3] = {ph_str("AUTH"),
-                                         ph_str(r->c.user[0] ? r->c.user : r->c.password),
-                                         ph_str(r->c.password)};
-        err = send_command(r, args, r->c.user[0] ? 3 : 2, on_auth, r, true);
-    }
-    if (!err && r->c.db) {
-        snprintf(db, sizeof db, "%u", (unsigned)r->c.db);
-        err = send_command(r, (struct ph_slice[]){ph_str("SELECT"), ph_str(db)}, 2, on_select, r,
-                           true);
-    }
-    if (!err)
-        err = send_command(r, (struct ph_slice[]){ph_str("PING")}, 1, on_ping, r, true);
-    return err;
-}
-
-static void *make_array(const redisReadTask *task, int elements)
-{
-    const struct ph_redis *r = task->privdata;
-
-    /* hiredis would make room for what a server merely says will come. */
-    return elements > PH__REDIS_ARRAY_MAX ? NULL : r->make_array(task, elements);
-}
-
-static int make_reader(struct ph_redis *r)
-{
-    struct redisReader *plain = r->reader ? NULL : redisReaderCreate();
-
-    if (!plain)
-        return PH_E_NOMEM;
-    r->make = *plain->fn;
-    r->make_array = r->make.createArray;
-    r->make.createArray = make_array;
-    plain->fn = &r->make;
-    plain->privdata = r;
-    r->reader = plain;
-    r->partial = 0;
-    return 0;
-}
-
-static void on_up(void *ctx)
-{
-    struct ph_redis *r = ctx;
-
-    r->state = GREETING;
-    r->why[0] = '\0';
-    const int err = make_reader(r);
-    if (err || greet(r))
-        drop(r, "out of memory");
-}
-
-/* --- replies --------------------------------------------------------------------------------------- */
-
-/* Hands out one reply.  False: it is one too many. */
-static bool take(struct ph_redis *r, redisReply *reply)
-{
-    if (!r->n)
-        return false;
-    const struct cmd c = *at(r, 0);
-    pop(r);
-    if (c.fn)
-        answer(r, c, reply);
-    return true;
-}
-
-static void on_data(void *ctx, const char *p, size_t n)
-{
-    struct ph_redis *r = ctx;
-    const struct ph__link *const l = r->link;
-    const char *trouble = NULL;
-    redisReply *reply = NULL;
-
-    r->partial += n;
-    if (redisReaderFeed(r->reader, p, n) != REDIS_OK)
-        trouble = "out of memory";
-    r->reading = true;
-    while (!trouble && r->link == l) {
-        if (redisReaderGetReply(r->reader, (void **)&reply) != REDIS_OK)
-            trouble = "it does not speak Redis' protocol";
-        if (trouble || !reply)
-            break;
-        r->partial = r->reader->len - r->reader->pos;
-        if (!take(r, reply))
-            trouble = "it says what nobody asked for";
-        freeReplyObject(reply);
-        reply = NULL;
-    }
-    r->reading = false;
-    if (r->link != l)
-        free_reader(r);
-    else if (trouble)
-        drop(r, trouble);
-    else if (r->partial > PH__REDIS_REPLY_MAX)
-        drop(r, "a reply is too long");
-    else
-        arm(r);
-}
-
-/* --- time ------------------------------------------------------------------------------------------ */
-
-static void try_connect(struct ph_redis *r)
-{
-    const struct ph__link_conf c = {.loop = r->loop,
-                                    .to = &r->c,
-                                    .up = on_up,
-                                    .data = on_data,
-                                    .down = on_down,
-                                    .gone = on_gone,
-                                    .ctx = r};
-
-    if (r->links >= LINKS_MAX) { /* look-ups of the name that do not end */
-        drop(r, "the host's name cannot be looked up");
-        return;
-    }
-    r->state = CONNECTING;
-    r->due_at = uv_now(r->loop) + r->c.connect_timeout_ms;
-    const int err = ph__link_new(&r->link, &c);
-    if (err) {
-        r->link = NULL;
-        on_down(r, err);
-        return;
-    }
-    r->links++;
-}
-
-/* Commands that have waited too long; and with them, too long again, the connection. */
-static void time_out(struct ph_redis *r)
-{
-    const uint64_t now = uv_now(r->loop);
-    const struct ph__link *const l = r->link;
-
-    ph__link_poll(r->link); /* it may have been us who were busy */
-    while (r->link == l && r->state == UP && r->past < r->n) {
-        struct cmd *c = at(r, r->past), was = *c;
-        if (now < was.sent_at + r->c.command_timeout_ms)
-            break;
-        c->fn = NULL;
-        r->past++;
-        answer(r, was, NULL);
-    }
-    if (r->link == l && r->past && now >= at(r, 0)->sent_at + 2 * (uint64_t)r->c.command_timeout_ms)
-        drop(r, "the server is connected but does not answer");
-}
-
 static void on_timer(uv_timer_t *t)
 {
     struct ph_redis *r = t->data;
 
     pay(r);
-    if (r->state == WAITING && uv_now(r->loop) >= r->due_at)
-        try_connect(r);
-    else if ((r->state == CONNECTING || r->state == GREETING) && uv_now(r->loop) >= r->due_at)
-        drop(r, r->state == GREETING ? "it is connected but does not answer"
-                                     : "cannot connect: no answer");
-    else if (r->state == UP)
-        time_out(r);
-    arm(r);
+    if (r->state == PH__WAITING && !r->cluster && uv_now(r->loop) >= r->due_at)
+        ph__one_due(r);
+    ph__redis_arm(r);
+}
+
+void ph__redis_arm(struct ph_redis *r)
+{
+    const uint64_t now = uv_now(r->loop);
+
+    if (r->state == PH__ENDED)
+        return;
+    if (r->owed)
+        uv_timer_start(&r->timer, on_timer, 0, 0);
+    else if (r->state == PH__WAITING && !r->cluster)
+        uv_timer_start(&r->timer, on_timer, r->due_at > now ? r->due_at - now : 0, 0);
+    else
+        uv_timer_stop(&r->timer);
+}
+
+/* --- what its parts need --------------------------------------------------------------------------- */
+
+static struct ph_redis *root(struct ph_redis *r)
+{
+    return r->parent ? r->parent : r;
+}
+
+bool ph__redis_tls(struct ph_redis *r, SSL_CTX **ctx, char why[static PH__REDIS_WHY])
+{
+    struct ph_redis *const top = root(r);
+
+    if (top->c.tls && !top->tls)
+        top->tls = ph__rtls_load(&top->c, why);
+    *ctx = top->tls;
+    return !top->c.tls || top->tls;
+}
+
+void ph__redis_tls_drop(struct ph_redis *r)
+{
+    struct ph_redis *const top = root(r);
+
+    SSL_CTX_free(top->tls); /* sessions keep it */
+    top->tls = NULL;
+}
+
+uint32_t ph__redis_backoff(struct ph_redis *r, uint32_t *last, uint32_t max)
+{
+    *last = *last ? *last * 2 : BACKOFF_MIN_MS;
+    if (*last > max)
+        *last = max;
+    return *last / 2 + ph_env_below(&r->env, *last / 2 + 1);
+}
+
+void ph__redis_failed(struct ph_redis *r, const char *why)
+{
+    const bool first = !r->complained;
+
+    r->complained = true;
+    r->stats.failures++;
+    if (r->parent)
+        r->parent->stats.failures++;
+    ph_logf(&r->env, first ? PH_LOG_WARN : PH_LOG_DEBUG, "%s: %s; trying again%s", r->name, why,
+            first ? " until it works" : "");
+}
+
+void ph__redis_tell(struct ph_redis *r, bool up)
+{
+    if (r->state != PH__ENDED && r->watch)
+        r->watch(r->watch_ctx, up);
+}
+
+/* --- commands -------------------------------------------------------------------------------------- */
+
+int ph_redis_command(struct ph_redis *r, const struct ph_slice *args, unsigned n,
+                     void (*fn)(void *ctx, const struct redisReply *reply), void *ctx)
+{
+    int err = PH_E_STATE;
+
+    if (r->state == PH__ENDED)
+        return err;
+    if (r->cluster)
+        err = ph__cluster_command(r->cluster, args, n, fn, ctx);
+    else if (r->state == PH__UP)
+        err = ph__conn_send(r->conn, args, n, fn, ctx);
+    if (!err)
+        r->stats.commands++;
+    return err;
+}
+
+void ph__redis_later(struct ph_redis *r, struct ph__redis_owed *o)
+{
+    o->next = NULL;
+    *r->owed_tail = o;
+    r->owed_tail = &o->next;
+    ph__redis_arm(r);
+}
+
+void ph__redis_ask(struct ph_redis *r, struct ph__redis_owed *o, const struct ph_slice *args,
+                   unsigned n, ph__redis_fn *fn, void *ctx)
+{
+    o->fn = fn;
+    o->ctx = ctx;
+    if (ph_redis_command(r, args, n, fn, ctx))
+        ph__redis_later(r, o);
 }
 
 /* --- birth and death ------------------------------------------------------------------------------- */
 
-struct ph_redis *ph_redis_new(uv_loop_t *loop, const struct ph_redis_conf *c,
-                              const struct ph_env *env)
+static void set_name(struct ph_redis *r)
+{
+    const struct ph_redis_conf *const c = &r->c;
+    char at[PH__REDIS_ADDRESS];
+
+    ph__redis_address(at, c->host, c->port);
+    if (c->path[0])
+        snprintf(r->name, sizeof r->name, "redis %s", c->path);
+    else if (c->mode == PH_REDIS_SENTINEL)
+        snprintf(r->name, sizeof r->name, "redis %.40s (sentinels %.200s%s)", c->master, at,
+                 c->n_more ? ", ..." : "");
+    else if (c->mode == PH_REDIS_CLUSTER && !r->parent)
+        snprintf(r->name, sizeof r->name, "redis cluster (%.240s%s)", at, c->n_more ? ", ..." : "");
+    else
+        snprintf(r->name, sizeof r->name, "redis %s", at);
+}
+
+static void set_conf(struct ph_redis *r, const struct ph_redis_conf *c)
+{
+    r->c = *c;
+    if (!c->port)
+        r->c.port = c->mode == PH_REDIS_SENTINEL ? 26379 : 6379;
+    if (!c->connect_timeout_ms)
+        r->c.connect_timeout_ms = 3000;
+    if (!c->command_timeout_ms)
+        r->c.command_timeout_ms = 3000;
+    r->to = r->c;
+}
+
+static struct ph_redis *make(uv_loop_t *loop, const struct ph_redis_conf *c,
+                             const struct ph_env *env, struct ph_redis *parent)
 {
     struct ph_redis *r = calloc(1, sizeof *r);
 
     if (!r)
         return NULL;
     r->loop = loop;
-    r->c = *c;
     r->env = *env;
-    if (!r->c.port)
-        r->c.port = 6379;
-    if (!r->c.connect_timeout_ms)
-        r->c.connect_timeout_ms = 3000;
-    if (!r->c.command_timeout_ms)
-        r->c.command_timeout_ms = 3000;
-    const bool v6 = strchr(c->host, ':') != NULL;
-    if (c->path[0])
-        snprintf(r->name, sizeof r->name, "redis %s", c->path);
-    else
-        snprintf(r->name, sizeof r->name, v6 ? "redis [%s]:%u" : "redis %s:%u", c->host,
-                 (unsigned)r->c.port);
+    r->parent = parent;
+    set_conf(r, c);
+    set_name(r);
     r->owed_tail = &r->owed;
+    if (c->mode == PH_REDIS_CLUSTER && !parent) {
+        r->cluster = ph__cluster_new(r);
+        if (!r->cluster) {
+            free(r);
+            return NULL;
+        }
+    }
+    r->open++;
     uv_timer_init(loop, &r->timer);
     r->timer.data = r;
-    r->state = WAITING;
-    r->due_at = 0; /* now, but from the loop */
-    arm(r);
+    r->state = PH__WAITING; /* due at once, but from the loop */
+    ph__redis_arm(r);
     return r;
+}
+
+struct ph_redis *ph_redis_new(uv_loop_t *loop, const struct ph_redis_conf *c,
+                              const struct ph_env *env)
+{
+    return make(loop, c, env, NULL);
+}
+
+struct ph_redis *ph__redis_node(struct ph_redis *parent, const struct ph_redis_conf *c)
+{
+    return make(parent->loop, c, &parent->env, parent);
+}
+
+void ph__redis_closed(struct ph_redis *r)
+{
+    if (--r->open)
+        return;
+    explicit_bzero(&r->c, sizeof r->c);
+    explicit_bzero(&r->to, sizeof r->to);
+    SSL_CTX_free(r->tls);
+    free(r);
 }
 
 static void on_timer_closed(uv_handle_t *h)
 {
-    struct ph_redis *r = h->data;
-
-    r->timer_closed = true;
-    release(r);
+    ph__redis_closed(h->data);
 }
 
 void ph_redis_free(struct ph_redis *r)
 {
-    struct ph__link *l = r ? r->link : NULL;
-
-    if (!r || r->state == ENDED)
+    if (!r || r->state == PH__ENDED)
         return;
-    r->state = ENDED;
+    r->state = PH__ENDED;
     r->stats.up = false;
-    r->link = NULL;
     uv_close((uv_handle_t *)&r->timer, on_timer_closed);
-    if (l)
-        ph__link_close(l);
-    free_reader(r);
-    answer_all(r);
+    if (r->cluster)
+        ph__cluster_close(r->cluster);
+    else
+        ph__one_free(r);
     while (r->owed)
         pay(r);
+}
+
+void ph_redis_watch(struct ph_redis *r, void (*fn)(void *ctx, bool up), void *ctx)
+{
+    r->watch = fn;
+    r->watch_ctx = ctx;
 }
 
 const struct ph_redis_stats *ph_redis_stats(const struct ph_redis *r)

@@ -1,42 +1,27 @@
 /*
- * One connection to a Redis server: the name is looked up, its addresses are tried in turn, bytes go both ways.
+ * One connection to a Redis server: the name is looked up, its addresses are tried in turn, TLS is agreed upon if it is
+ * wanted, bytes go both ways.
+ *
+ * What is given to be sent in a turn of the loop leaves with one write in the next.  That is the work of an idle
+ * handle, not of waiting until the socket is writable, which it nearly always is; and a loop that waits by itself
+ * (ph_mux_run) knows by it that there is something to do.
  *
  * It is the small adapter that hiredis has for libuv in adapters/libuv.h, done again: that one stops watching on an
  * error without telling anybody, so that a broken connection is never noticed, and leaks when it cannot start.
  */
+#include "turn/store/redis_link.h"
 #include "stun/base/error.h"
-#include "turn/store/redis_priv.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-enum { READ = 16384, READS = 16, OUT_MIN = 4096 };
-
-/* A descriptor being watched.  It is freed when its handle is closed, by when the link may watch the next. */
-struct watch {
-    uv_poll_t poll;
-    struct ph__link *l;
-    int fd;
-};
-
-struct ph__link {
-    struct ph__link_conf c;
-    uv_getaddrinfo_t dns;
-    struct addrinfo *list, *next; /* addresses; those not tried yet */
-    struct watch *w;              /* NULL: none at the moment */
-    bool resolving, connected, closed;
-    unsigned open; /* handles and requests that are not finished */
-    int err;       /* of the last address tried */
-    char *out;     /* to be sent: out[at] up to out[n] */
-    size_t out_at, out_n, out_cap;
-};
 
 static void release(struct ph__link *l)
 {
@@ -45,6 +30,8 @@ static void release(struct ph__link *l)
     void (*const gone)(void *) = l->c.gone;
     void *const ctx = l->c.ctx;
     uv_freeaddrinfo(l->list);
+    ph__rtls_free(l->tls);
+    SSL_CTX_free(l->c.tls);
     free(l->out);
     free(l);
     gone(ctx);
@@ -52,7 +39,7 @@ static void release(struct ph__link *l)
 
 static void on_watch_closed(uv_handle_t *h)
 {
-    struct watch *w = h->data;
+    struct ph__watch *w = h->data;
     struct ph__link *l = w->l;
 
     free(w);
@@ -62,7 +49,7 @@ static void on_watch_closed(uv_handle_t *h)
 
 static void unwatch(struct ph__link *l)
 {
-    struct watch *w = l->w;
+    struct ph__watch *w = l->w;
 
     if (!w)
         return;
@@ -74,9 +61,50 @@ static void unwatch(struct ph__link *l)
 
 static void on_ready(uv_poll_t *h, int status, int events);
 
-static int watch_for(struct watch *w, int events)
+static int watch_for(struct ph__watch *w, int events)
 {
     return uv_poll_start(&w->poll, events, on_ready);
+}
+
+int ph__link_watch(struct ph__link *l, int events)
+{
+    return watch_for(l->w, events);
+}
+
+/* --- trouble --------------------------------------------------------------------------------------- */
+
+void ph__link_end(struct ph__link *l, const char *why, bool tls)
+{
+    if (l->over || l->closed)
+        return;
+    l->over = true;
+    uv_idle_stop(&l->soon);
+    l->c.down(l->c.ctx, why, tls);
+}
+
+void ph__link_fail(struct ph__link *l, int err)
+{
+    ph__link_end(l,
+                 err == 0                      ? "closed by the server"
+                 : err <= -1000 && err > -2000 ? ph_strerror(err)
+                                               : uv_strerror(err),
+                 false);
+}
+
+static void on_soon(uv_idle_t *h)
+{
+    struct ph__link *l = h->data;
+
+    uv_idle_stop(h);
+    if (!l->w)
+        ph__link_fail(l, l->err);
+    else if (!l->blocked)
+        ph__wire_transmit(l);
+}
+
+void ph__link_soon(struct ph__link *l)
+{
+    uv_idle_start(&l->soon, on_soon);
 }
 
 /* --- connecting ------------------------------------------------------------------------------------ */
@@ -84,7 +112,7 @@ static int watch_for(struct watch *w, int events)
 /* Watches a new socket that connects to an address.  0 or -errno. */
 static int try_address(struct ph__link *l, const struct sockaddr *sa, socklen_t len)
 {
-    struct watch *w = malloc(sizeof *w);
+    struct ph__watch *w = malloc(sizeof *w);
     const int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int err = !w ? PH_E_NOMEM : fd < 0 ? -errno : 0;
 
@@ -137,10 +165,10 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
     }
     l->err = status ? status : -ENOENT;
     if (status || !try_next(l))
-        l->c.down(l->c.ctx, l->err);
+        ph__link_fail(l, l->err);
 }
 
-static int start_tcp(struct ph__link *l)
+static int look_up(struct ph__link *l)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     char port[8];
@@ -155,6 +183,20 @@ static int start_tcp(struct ph__link *l)
     return err;
 }
 
+/* An address needs no thread, of which there may be none left for the time that other look-ups hang. */
+static int start_tcp(struct ph__link *l)
+{
+    const uint16_t port = htons(l->c.to->port);
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = port};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = port};
+
+    if (inet_pton(AF_INET, l->c.to->host, &v4.sin_addr) == 1)
+        return try_address(l, (struct sockaddr *)&v4, sizeof v4);
+    if (inet_pton(AF_INET6, l->c.to->host, &v6.sin6_addr) == 1)
+        return try_address(l, (struct sockaddr *)&v6, sizeof v6);
+    return look_up(l);
+}
+
 static int start_unix(struct ph__link *l)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -166,20 +208,22 @@ static int start_unix(struct ph__link *l)
     return try_address(l, (struct sockaddr *)&sa, sizeof sa);
 }
 
-int ph__link_new(struct ph__link **out, const struct ph__link_conf *c)
+struct ph__link *ph__link_new(const struct ph__link_conf *c)
 {
     struct ph__link *l = calloc(1, sizeof *l);
 
     if (!l)
-        return PH_E_NOMEM;
+        return NULL;
     l->c = *c;
-    const int err = c->to->path[0] ? start_unix(l) : start_tcp(l);
-    if (err && !l->open) {
-        free(l);
-        return err;
-    }
-    *out = l;
-    return 0;
+    if (c->tls)
+        SSL_CTX_up_ref(c->tls);
+    uv_idle_init(c->loop, &l->soon);
+    l->soon.data = l;
+    l->open = 1;
+    l->err = c->to->path[0] ? start_unix(l) : start_tcp(l);
+    if (l->err)
+        ph__link_soon(l);
+    return l;
 }
 
 /* The socket is connected, or never will be. */
@@ -197,128 +241,61 @@ static void settle(struct ph__link *l)
         l->connected = err == 0;
     }
     if (!err) {
-        l->c.up(l->c.ctx);
+        ph__wire_begin(l);
         return;
     }
     unwatch(l);
     l->err = -err;
     if (!try_next(l))
-        l->c.down(l->c.ctx, l->err);
-}
-
-/* --- bytes ----------------------------------------------------------------------------------------- */
-
-static bool would_block(void)
-{
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-}
-
-/* Reads what is there.  False: the connection is over, and down has been told, or it was closed meanwhile. */
-static bool receive(struct ph__link *l)
-{
-    char buf[READ];
-
-    for (unsigned i = 0; i < READS; i++) {
-        const ssize_t n = recv(l->w->fd, buf, sizeof buf, 0);
-        if (n < 0 && would_block())
-            return true;
-        if (n <= 0) {
-            l->c.down(l->c.ctx, n ? -errno : 0);
-            return false;
-        }
-        l->c.data(l->c.ctx, buf, (size_t)n);
-        if (l->closed)
-            return false;
-    }
-    return true;
-}
-
-static void transmit(struct ph__link *l)
-{
-    while (l->out_at < l->out_n) {
-        const ssize_t n = send(l->w->fd, l->out + l->out_at, l->out_n - l->out_at, MSG_NOSIGNAL);
-        if (n < 0 && would_block())
-            return;
-        if (n < 0) {
-            l->c.down(l->c.ctx, -errno);
-            return;
-        }
-        l->out_at += (size_t)n;
-    }
-    l->out_at = l->out_n = 0;
-    watch_for(l->w, UV_READABLE);
+        ph__link_fail(l, l->err);
 }
 
 static void on_ready(uv_poll_t *h, int status, int events)
 {
-    struct watch *w = h->data;
+    struct ph__watch *w = h->data;
     struct ph__link *l = w->l;
 
-    if (l->w != w)
+    if (l->w != w || l->over)
         return;
     if (!l->connected) {
         settle(l);
         return;
     }
     /* libuv tells of an error by a status without saying which; reading does. */
-    if ((status || (events & UV_READABLE)) && !receive(l))
+    if ((status || (events & UV_READABLE)) && !ph__wire_receive(l))
         return;
     if (status)
-        l->c.down(l->c.ctx, -EIO);
+        ph__link_fail(l, -EIO);
     else if (events & UV_WRITABLE)
-        transmit(l);
+        ph__wire_transmit(l);
 }
 
 void ph__link_poll(struct ph__link *l)
 {
-    if (l->w && l->connected)
-        receive(l);
+    if (l->w && l->connected && !l->over)
+        ph__wire_receive(l);
 }
 
-/* Room for n more bytes. */
-static int grow(struct ph__link *l, size_t n)
+bool ph__link_shaking(const struct ph__link *l)
 {
-    if (l->out_at) {
-        memmove(l->out, l->out + l->out_at, l->out_n - l->out_at);
-        l->out_n -= l->out_at;
-        l->out_at = 0;
-    }
-    if (l->out_n + n > PH__REDIS_OUT_MAX)
-        return PH_E_LIMIT;
-    size_t cap = l->out_cap ? l->out_cap : OUT_MIN;
-    while (cap < l->out_n + n)
-        cap *= 2;
-    if (cap == l->out_cap)
-        return 0;
-    char *out = realloc(l->out, cap);
-    if (!out)
-        return PH_E_NOMEM;
-    l->out = out;
-    l->out_cap = cap;
-    return 0;
+    return l->tls && !l->up;
 }
 
-int ph__link_send(struct ph__link *l, const void *bytes, size_t n)
+static void on_soon_closed(uv_handle_t *h)
 {
-    if (!l->w || !l->connected)
-        return PH_E_STATE;
-    const int err = n > l->out_cap - l->out_n ? grow(l, n) : 0;
-    if (err)
-        return err;
-    memcpy(l->out + l->out_n, bytes, n);
-    l->out_n += n;
-    watch_for(l->w, UV_READABLE | UV_WRITABLE);
-    return 0;
+    struct ph__link *l = h->data;
+
+    l->open--;
+    release(l);
 }
 
 void ph__link_close(struct ph__link *l)
 {
     l->closed = true;
+    uv_close((uv_handle_t *)&l->soon, on_soon_closed);
     unwatch(l);
     if (l->resolving)
-        uv_cancel(
-            (uv_req_t *)&l->dns); /* of use while it waits for a thread; we wait for it anyway */
+        uv_cancel((uv_req_t *)&l->dns); /* of use while it waits for a thread; we wait anyway */
     if (l->out)
         explicit_bzero(l->out, l->out_cap); /* it may have held a password */
-    release(l);
 }

@@ -1,5 +1,6 @@
 /*
- * Finding keys by their prefix: SCAN in steps, which a server answers between other work, unlike KEYS.
+ * Finding keys by their prefix: SCAN in steps, which a server answers between other work, unlike KEYS.  In a cluster all
+ * masters are walked, one after another; when they change meanwhile, keys may have been missed, and the scan has failed.
  */
 #include "stun/base/error.h"
 #include "turn/store/users_priv.h"
@@ -13,7 +14,7 @@ struct scan {
     struct ph_redis *r;
     struct ph__redis_owed owed;
     char prefix[64], cursor[CURSOR];
-    unsigned rounds;
+    unsigned rounds, master, epoch;
     char **v;
     unsigned n;
     void (*fn)(void *ctx, char **v, unsigned n, bool ok);
@@ -35,14 +36,15 @@ static void finish(struct scan *s, bool ok)
     free(s);
 }
 
-static void step(struct scan *s)
+/* r: the master whose turn it is. */
+static void step(struct scan *s, struct ph_redis *r)
 {
     char pattern[sizeof s->prefix + 1];
 
     snprintf(pattern, sizeof pattern, "%s*", s->prefix);
     const struct ph_slice args[] = {ph_str("SCAN"),  ph_str(s->cursor), ph_str("MATCH"),
                                     ph_str(pattern), ph_str("COUNT"),   ph_str("1000")};
-    ph__redis_ask(s->r, &s->owed, args, 6, on_keys, s);
+    ph__redis_ask(r, &s->owed, args, 6, on_keys, s);
 }
 
 /* The keys of one step.  0 or a negative error. */
@@ -80,12 +82,14 @@ static void on_keys(void *ctx, const redisReply *reply)
         finish(s, false);
         return;
     }
-    if (strcmp(s->cursor, "0") == 0)
-        finish(s, true);
-    else if (++s->rounds == ROUNDS_MAX)
+    s->master += strcmp(s->cursor, "0") == 0;
+    struct ph_redis *const r = ph__redis_master(s->r, s->master);
+    if (++s->rounds == ROUNDS_MAX || ph__redis_epoch(s->r) != s->epoch)
         finish(s, false);
+    else if (r)
+        step(s, r);
     else
-        step(s);
+        finish(s, true);
 }
 
 void ph__redis_scan(struct ph_redis *r, const char *prefix,
@@ -102,5 +106,10 @@ void ph__redis_scan(struct ph_redis *r, const char *prefix,
     s->ctx = ctx;
     snprintf(s->prefix, sizeof s->prefix, "%s", prefix);
     memcpy(s->cursor, "0", 2);
-    step(s);
+    s->epoch = ph__redis_epoch(r);
+    struct ph_redis *const first = ph__redis_master(r, 0);
+    if (first)
+        step(s, first);
+    else
+        ph__redis_ask(r, &s->owed, NULL, 0, on_keys, s); /* there is nobody to ask: later */
 }
