@@ -82,6 +82,8 @@ struct ph_stream_listener {
     bool proxy;         /* a PROXY header must come first */
     bool reuseport;     /* share the address among workers */
     const char *device; /* SO_BINDTODEVICE, NULL: any */
+    bool inherited;     /* fd is its socket, of the process before: listening; at is ignored */
+    int fd;
 };
 
 /* Who calls whom.  ctx comes first. */
@@ -120,7 +122,8 @@ struct ph_streams_conf {
     /* That may wait for one connection, counted with 32 for each message, 1 MB.  For one that nobody keeps it is 16 kB:
      * then its answers are not read, and it is not read either. */
     uint32_t queue_bytes;
-    bool http_400; /* answer HTTP with 400 before closing */
+    bool http_400;  /* answer HTTP with 400 before closing */
+    bool free_bind; /* listeners may be bound to addresses that are not ours (yet) */
 };
 
 struct ph_streams;
@@ -130,14 +133,27 @@ struct ph_streams *ph_streams_new(const struct ph_streams_conf *c);
 /* Closes every socket; no callbacks. */
 void ph_streams_free(struct ph_streams *s);
 
-/* Opens a listener.  Returns 0 and *at as bound, or -errno. */
+/* Opens a listener, or takes over one that is inherited.  Returns 0 and *at as bound, or -errno (-EINVAL: what is inherited is
+ * no listening socket of this device; it is still the caller's). */
 int ph_streams_listen(struct ph_streams *s, const struct ph_stream_listener *l, struct ph_addr *at);
+
+/* Gives the socket of the listener with this number away, still listening: connections wait in it for whoever has it next.
+ * Its descriptor, or -1: there is none. */
+int ph_streams_unlisten(struct ph_streams *s, uint32_t sock);
+
+/* Accepts nothing, until told to go on; those that listen for raw connections go on. */
+void ph_streams_hold(struct ph_streams *s, bool on);
 
 /* Opens a listener for raw connections (an RFC 6062 relay), whose address may also be connected from.  Returns its
  * number >= 0 through *id, or -errno. */
 int ph_streams_listen_raw(struct ph_streams *s, const struct ph_addr *at, const char *device,
                           uint32_t *id);
 void ph_streams_unlisten_raw(struct ph_streams *s, uint32_t id);
+
+/* The same with a socket of the process before that ph_streams_give_raw has given away (-EINVAL: it is none; it is still the
+ * caller's).  To give away: its descriptor, or -1. */
+int ph_streams_adopt_raw(struct ph_streams *s, int fd, const char *device, uint32_t *id);
+int ph_streams_give_raw(struct ph_streams *s, uint32_t id);
 
 /* Begins an outgoing raw connection from `local` (bound with address reuse) to `peer`.  Returns 0 and *conn, or -errno
  * (-EMFILE: max_conns; -EADDRNOTAVAIL: there is one to this peer).  After 30 s without an answer `connected` says

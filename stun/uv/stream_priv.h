@@ -3,7 +3,8 @@
  *
  *   stream.c          the table of connections, what is done when, the public face
  *   stream_end.c      what a connection waits for, and how it ends
- *   stream_accept.c   listeners and outgoing connections
+ *   stream_listen.c   sockets that listen
+ *   stream_accept.c   accepting, and outgoing connections
  *   stream_source.c   how many connections an address has (source_priv.h)
  *   stream_io.c       reading: bytes to messages
  *   stream_queue.c    the queue of messages to write, and writing it
@@ -206,6 +207,7 @@ struct ph_streams {
     struct ph__stream_listener *listener;
     uint32_t n_listeners, n_served;
     ph_ns accept_at; /* when the stopped listeners go on */
+    bool held;       /* ... but those of clients not */
     struct ph__sources sources;
 
     uint8_t *in; /* PH__STREAM_IN: where messages lie */
@@ -260,10 +262,15 @@ bool ph__stream_reads(const struct ph__conn *c);
 void ph__stream_arm(struct ph_streams *s, struct ph__conn *c);
 void ph__stream_watch(struct ph_streams *s, struct ph__conn *c);
 
+/* stream_listen.c */
+/* A socket bound to an address.  Its descriptor or -errno. */
+int ph__stream_bound(const struct ph_addr *at, bool free_bind, bool reuseport, const char *device);
+struct ph_addr ph__stream_local(int fd);
+void ph__stream_unlisten(struct ph_streams *s, uint32_t listener);
+
 /* stream_accept.c */
 void ph__stream_accept(struct ph_streams *s, uint32_t listener, ph_ns now);
 void ph__stream_accept_again(struct ph_streams *s, ph_ns now);
-void ph__stream_unlisten(struct ph_streams *s, uint32_t listener);
 
 /* stream_io.c */
 void ph__stream_read(struct ph_streams *s, struct ph__conn *c, ph_ns now);

@@ -1,5 +1,5 @@
 /*
- * Opening UDP sockets and reading their error queues.
+ * Opening UDP sockets, taking them over, and reading their error queues.
  *
  * RFC 8656 14 wants DF off on relayed packets unless the client asks for it; Linux turns it on for path MTU
  * discovery, hence IP_PMTUDISC_DONT.  IPv6 has no such bit: a router never fragments, the sender may.
@@ -8,6 +8,7 @@
 #include "stun/uv/sockaddr.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/errqueue.h>
 #include <net/if.h>
 #include <netinet/icmp6.h>
@@ -31,17 +32,27 @@ static void set_buffer(int fd, int force, int option, uint32_t bytes)
         set_int(fd, SOL_SOCKET, option, (int)bytes);
 }
 
-/* What makes a socket wrong if it cannot be had. */
-static int require(int fd, bool v6, const struct ph_udp_opts *o, bool pktinfo)
+/* What must be set before it is bound. */
+static int before_bind(int fd, bool v6, const struct ph_udp_opts *o)
 {
-    int err = v6 ? set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)
-                 : set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+    int err = v6 ? set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) : 0;
 
-    if (!err && o->reuseport)
-        err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (!err && o->free_bind)
+        err = v6 ? set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
+                 : set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
     if (!err && o->device &&
         setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->device, (socklen_t)strlen(o->device)))
         err = -errno;
+    return err;
+}
+
+/* What makes a socket wrong if it cannot be had. */
+static int require(int fd, bool v6, const struct ph_udp_opts *o, bool pktinfo)
+{
+    int err = v6 ? 0 : set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+
+    if (!err && o->reuseport)
+        err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (!err && pktinfo)
         err = v6 ? set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
                  : set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
@@ -73,7 +84,9 @@ int ph_udp_open(struct ph_udp *s, const struct ph_addr *at, const struct ph_udp_
     int fd = socket(sa.sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    int err = require(fd, v6, o, pktinfo);
+    int err = before_bind(fd, v6, o);
+    if (!err)
+        err = require(fd, v6, o, pktinfo);
     uint8_t flags = pktinfo ? PH_UDP_PKTINFO : 0;
     if (!err && bind(fd, &sa.sa, len))
         err = -errno;
@@ -83,6 +96,69 @@ int ph_udp_open(struct ph_udp *s, const struct ph_addr *at, const struct ph_udp_
     }
     flags |= prefer(fd, v6, o);
     *s = (struct ph_udp){.fd = fd, .family = at->family, .flags = flags};
+    return 0;
+}
+
+bool ph_udp_is_on(int fd, const char *device)
+{
+    char name[IF_NAMESIZE] = "";
+    socklen_t n = sizeof name;
+
+    return getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &n) == 0 &&
+           strcmp(n ? name : "", device ? device : "") == 0;
+}
+
+/* --- taking over ----------------------------------------------------------------------------------- */
+
+static int get_int(int fd, int level, int option)
+{
+    int v = 0;
+    socklen_t n = sizeof v;
+
+    return getsockopt(fd, level, option, &v, &n) ? -1 : v;
+}
+
+/* Whether it is one that ph_udp_open might have made, and where. */
+static bool is_ours(int fd, struct ph_addr *at)
+{
+    const struct ph_udp s = {.fd = fd};
+
+    return get_int(fd, SOL_SOCKET, SO_TYPE) == SOCK_DGRAM &&
+           get_int(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_UDP && ph_udp_local(&s, at) == 0 &&
+           at->port && (at->family != PH_AF_INET6 || get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1);
+}
+
+/* Turns off what is not wanted: the one before may have wanted it. */
+static void undo(int fd, bool v6, const struct ph_udp_opts *o, bool pktinfo)
+{
+    const int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+
+    if (v6)
+        set_int(fd, level, IPV6_DONTFRAG, 0);
+    if (!pktinfo)
+        set_int(fd, level, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, 0);
+    if (!o->recverr)
+        set_int(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 0);
+    if (!o->gro)
+        set_int(fd, IPPROTO_UDP, UDP_GRO, 0);
+}
+
+int ph_udp_adopt(struct ph_udp *s, int fd, const struct ph_udp_opts *o)
+{
+    struct ph_addr at;
+
+    if (!is_ours(fd, &at) || !ph_udp_is_on(fd, o->device))
+        return -EINVAL;
+    const bool v6 = at.family == PH_AF_INET6, pktinfo = o->pktinfo && ph_addr_is_any(&at);
+    int err = fcntl(fd, F_SETFL, O_NONBLOCK) ? -errno : 0;
+    undo(fd, v6, o, pktinfo);
+    if (!err)
+        err = require(fd, v6, o, pktinfo);
+    if (err)
+        return err;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    const uint8_t flags = (uint8_t)(prefer(fd, v6, o) | (pktinfo ? PH_UDP_PKTINFO : 0));
+    *s = (struct ph_udp){.fd = fd, .family = at.family, .flags = flags};
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /*
- * UDP sockets: opening them with what a server wants set, and reading their ICMP errors.
+ * UDP sockets: opening them, or taking them over, with what a server wants set, and reading their ICMP errors.
  *
  * Sockets are raw file descriptors, non-blocking and close-on-exec.  A relay socket lives for one
  * allocation, so opening one is kept to the fewest system calls: only what is asked for is set.
@@ -34,12 +34,21 @@ struct ph_udp_opts {
     bool gro;                /* UDP_GRO, where the kernel has it */
     bool recverr;            /* collect ICMP errors for ph_udp_error */
     bool pktinfo;            /* on a wildcard address: tell local addresses, and send from them */
+    bool free_bind;          /* to an address that is not ours (yet), too */
 };
 
 /* Opens a socket bound to `at` (port 0: the system picks).  IPv4 packets are sent without DF unless
  * ph_udp_set_df says otherwise.  Returns 0 and *s, or -errno (-EADDRINUSE, -EADDRNOTAVAIL, -EMFILE,
  * -EACCES, -ENODEV ...), then *s is untouched. */
 int ph_udp_open(struct ph_udp *s, const struct ph_addr *at, const struct ph_udp_opts *o);
+
+/* Takes a socket over that another ph_udp_open has opened, maybe of another process: its address and what waits in it
+ * stay, all else is set as o says; close-on-exec again.  Returns 0 and *s, or -errno (-EINVAL: it is none of these): it is
+ * still the caller's, and *s is untouched. */
+int ph_udp_adopt(struct ph_udp *s, int fd, const struct ph_udp_opts *o);
+
+/* Whether a socket, of whatever kind, is bound to this device (NULL: to none). */
+bool ph_udp_is_on(int fd, const char *device);
 
 /* Closes a socket; a closed one is left alone. */
 void ph_udp_close(struct ph_udp *s);

@@ -3,7 +3,12 @@
  */
 #include "uv/kit.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
+
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 
 static int option(const struct ph_udp *s, int level, int name)
 {
@@ -104,6 +109,114 @@ Test(uv_udp, device_that_does_not_exist)
     struct ph_udp t;
 
     cr_expect_lt(ph_udp_open(&t, &at, &(struct ph_udp_opts){.device = "no-such-if"}), 0);
+}
+
+Test(uv_udp, an_address_that_is_not_ours_yet)
+{
+    struct ph_udp s = kit_open("192.0.2.1:0", &(struct ph_udp_opts){.free_bind = true}), t;
+    const struct ph_addr at = kit_addr("[2001:db8::1]:0");
+
+    ph_udp_close(&s);
+    const int err = ph_udp_open(&t, &at, &(struct ph_udp_opts){.free_bind = true});
+    cr_expect(err == 0 || err == -EAFNOSUPPORT, "%s", strerror(-err));
+}
+
+/* --- taking over ----------------------------------------------------------------------------------- */
+
+Test(uv_udp, a_socket_is_taken_over_with_what_waits_in_it)
+{
+    struct ph_udp s = kit_open("127.0.0.1:0", NULL), client = kit_open("127.0.0.1:0", NULL), t;
+    const struct ph_udp_opts o = {.rcvbuf = 100000, .gro = true, .recverr = true};
+    const struct ph_addr at = kit_local(&s);
+    char b[8];
+
+    kit_send(&client, "waits", 5, &at);
+    fcntl(s.fd, F_SETFD, 0); /* as after an exec */
+    fcntl(s.fd, F_SETFL, 0);
+    cr_assert_eq(ph_udp_set_df(&s, true), 0);
+    cr_assert_eq(ph_udp_adopt(&t, s.fd, &o), 0);
+    cr_expect_eq(t.fd, s.fd);
+    cr_expect_eq(t.family, PH_AF_INET);
+    cr_expect_eq(t.flags, PH_UDP_GRO, "DF is off");
+    cr_expect_eq(option(&t, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_DONT);
+    cr_expect_eq(option(&t, IPPROTO_IP, IP_RECVERR), 1);
+    cr_expect_eq(option(&t, SOL_SOCKET, SO_RCVBUF), 200000);
+    cr_expect_eq(fcntl(t.fd, F_GETFD), FD_CLOEXEC);
+    cr_expect(fcntl(t.fd, F_GETFL) & O_NONBLOCK);
+    cr_expect_eq(kit_recv(&t, b, sizeof b, NULL), 5);
+    ph_udp_close(&t);
+    ph_udp_close(&client);
+}
+
+Test(uv_udp, what_the_one_before_wanted_is_undone)
+{
+    const struct ph_udp_opts all = {.gro = true, .recverr = true, .pktinfo = true};
+    struct ph_udp s = kit_open("0.0.0.0:0", &all), t;
+
+    cr_assert_eq(s.flags, PH_UDP_GRO | PH_UDP_PKTINFO);
+    cr_assert_eq(ph_udp_adopt(&t, s.fd, &(struct ph_udp_opts){0}), 0);
+    cr_expect_eq(t.flags, 0);
+    cr_expect_eq(option(&t, IPPROTO_IP, IP_PKTINFO), 0);
+    cr_expect_eq(option(&t, IPPROTO_IP, IP_RECVERR), 0);
+    cr_expect_eq(option(&t, IPPROTO_UDP, UDP_GRO), 0);
+    cr_assert_eq(ph_udp_adopt(&t, s.fd, &all), 0);
+    cr_expect_eq(t.flags, PH_UDP_GRO | PH_UDP_PKTINFO);
+    ph_udp_close(&t);
+}
+
+Test(uv_udp, an_ipv6_socket_is_taken_over)
+{
+    const struct ph_addr at = kit_addr("[::]:0");
+    const struct ph_udp_opts o = {.pktinfo = true, .recverr = true};
+    struct ph_udp s, t;
+
+    if (ph_udp_open(&s, &at, &o))
+        cr_skip("no IPv6 here");
+    cr_assert_eq(ph_udp_set_df(&s, true), 0);
+    cr_assert_eq(ph_udp_adopt(&t, s.fd, &o), 0);
+    cr_expect_eq(t.family, PH_AF_INET6);
+    cr_expect_eq(t.flags, PH_UDP_PKTINFO);
+    cr_expect_eq(option(&t, IPPROTO_IPV6, IPV6_DONTFRAG), 0);
+    cr_assert_eq(ph_udp_adopt(&t, s.fd, &(struct ph_udp_opts){0}), 0);
+    cr_expect_eq(option(&t, IPPROTO_IPV6, IPV6_RECVPKTINFO), 0);
+    cr_expect_eq(option(&t, IPPROTO_IPV6, IPV6_RECVERR), 0);
+    ph_udp_close(&t);
+}
+
+Test(uv_udp, one_that_was_alone_may_share_its_address)
+{
+    const struct ph_udp_opts o = {.reuseport = true};
+    struct ph_udp s = kit_open("127.0.0.1:0", NULL), t, second;
+    const struct ph_addr at = kit_local(&s);
+
+    cr_expect_eq(ph_udp_open(&second, &at, &o), -EADDRINUSE);
+    cr_assert_eq(ph_udp_adopt(&t, s.fd, &o), 0);
+    cr_expect_eq(ph_udp_open(&second, &at, &o), 0);
+    ph_udp_close(&second);
+    ph_udp_close(&t);
+}
+
+Test(uv_udp, only_a_bound_udp_socket_is_taken_over)
+{
+    const struct ph_udp_opts none = {0}, device = {.device = "no-such-if"};
+    struct ph_udp s = kit_open("127.0.0.1:0", NULL), t = {.fd = -7};
+    const int tcp = socket(AF_INET, SOCK_STREAM, 0), fresh = socket(AF_INET, SOCK_DGRAM, 0),
+              dual = socket(AF_INET6, SOCK_DGRAM, 0), local = socket(AF_UNIX, SOCK_DGRAM, 0);
+    const struct ph_addr any = kit_addr("[::]:0");
+    union ph_sockaddr sa;
+
+    if (dual >= 0)
+        cr_assert_eq(bind(dual, &sa.sa, ph_sockaddr_set(&sa, &any)), 0);
+    const int wrong[] = {tcp, fresh, dual, local, -1, 0x7FFFFFFF};
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        cr_expect_eq(ph_udp_adopt(&t, wrong[i], &none), -EINVAL, "%u", i);
+    cr_expect_eq(ph_udp_adopt(&t, s.fd, &device), -EINVAL);
+    cr_expect_eq(t.fd, -7, "untouched on failure");
+    close(tcp);
+    close(fresh);
+    close(dual);
+    close(local);
+    ph_udp_close(&s);
 }
 
 /* A port on loopback where nobody listens. */

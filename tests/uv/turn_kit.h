@@ -126,6 +126,16 @@ static inline struct ph_turn_uv_stats turn_kit_sum(struct turn_kit *k)
     return turn_kit_stats(k, UINT32_MAX);
 }
 
+/* An address of loopback whose ports no other test is using. */
+static inline struct ph_addr turn_kit_alone(void)
+{
+    const unsigned pid = (unsigned)getpid();
+    char text[PH_ADDR_TEXT];
+
+    snprintf(text, sizeof text, "127.%u.%u.%u", 1 + (pid >> 16 & 127), pid >> 8 & 255, pid & 255);
+    return kit_addr(text);
+}
+
 /* Waits until cond holds; fails when it does not in five seconds. */
 #define KIT_UNTIL(cond)                                                                            \
     do {                                                                                           \

@@ -111,6 +111,17 @@ static void add_clients(struct ph_turn_uv_stats *sum, const struct ph__turn_work
     }
 }
 
+static void add_store(struct ph_store_stats *sum, const struct ph_store_stats *x)
+{
+#define PH_X(name, text) sum->name += x->name;
+    PH_STORE_COUNTERS(PH_X)
+#undef PH_X
+    sum->up = sum->up && x->up;
+    sum->behind = sum->behind || x->behind;
+    if (x->lag_ms > sum->lag_ms)
+        sum->lag_ms = x->lag_ms;
+}
+
 static void add_stats(void *ctx)
 {
     const struct stats_ask *a = ctx;
@@ -140,6 +151,8 @@ static void add_stats(void *ctx)
     sum->park_full += w->park.full;
     sum->moved_in += w->moved_in;
     sum->moved_out += w->moved_out;
+    if (w->save.store)
+        add_store(&sum->store, ph_store_stats(w->save.store));
 }
 
 static bool count_transport(void *ctx, unsigned worker, const struct ph_turnd_info *info)
@@ -166,7 +179,7 @@ static bool count_transport(void *ctx, unsigned worker, const struct ph_turnd_in
 
 void ph_turn_uv_stats(struct ph_turn_uv *t, uint32_t worker, struct ph_turn_uv_stats *out)
 {
-    *out = (struct ph_turn_uv_stats){0};
+    *out = (struct ph_turn_uv_stats){.store.up = t->c.store != NULL};
     for (uint32_t i = 0; i < t->n; i++) {
         if (worker != UINT32_MAX && worker != i)
             continue;
@@ -201,6 +214,43 @@ void ph_turn_uv_reload(struct ph_turn_uv *t, const struct ph_turnd_live *live, s
 {
     for (unsigned i = 0; i < t->n; i++)
         ph_worker_call(t->v[i]->w, reload, &(struct reload_ask){t->v[i], live, tls});
+}
+
+struct fleet_ask {
+    struct ph__turn_worker *w;
+    const struct ph_addr *alternate;
+    const struct ph_turnd_node *node;
+    unsigned n, n_nodes;
+};
+
+static void set_fleet(void *ctx)
+{
+    const struct fleet_ask *a = ctx;
+    ph_turnd_set_fleet(a->w->core, a->alternate, a->n, a->node, a->n_nodes);
+}
+
+void ph_turn_uv_set_fleet(struct ph_turn_uv *t, const struct ph_addr *alternate, unsigned n,
+                          const struct ph_turnd_node *node, unsigned n_nodes)
+{
+    for (unsigned i = 0; i < t->n; i++)
+        ph_worker_call(t->v[i]->w, set_fleet,
+                       &(struct fleet_ask){t->v[i], alternate, node, n, n_nodes});
+}
+
+static void tell_traffic(void *ctx)
+{
+    struct ph__turn_worker *w = ctx;
+    const ph_ns now = ph_now();
+
+    ph_turnd_tell_traffic(w->core);
+    ph__turn_worker_drain(w, now);
+    ph__turn_worker_done(w, now);
+}
+
+void ph_turn_uv_tell_traffic(struct ph_turn_uv *t)
+{
+    for (unsigned i = 0; i < t->n; i++)
+        ph_worker_call(t->v[i]->w, tell_traffic, t->v[i]);
 }
 
 struct user_ask {

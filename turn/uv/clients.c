@@ -205,7 +205,8 @@ static struct ph_streams *make_streams(struct ph__turn_worker *w)
                                       .handshake_timeout = c->handshake_timeout,
                                       .idle_timeout = c->idle_timeout,
                                       .queue_bytes = c->stream_queue,
-                                      .http_400 = c->http_400};
+                                      .http_400 = c->http_400,
+                                      .free_bind = c->free_bind};
 
     return ph_streams_new(&s);
 }

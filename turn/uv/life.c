@@ -5,9 +5,12 @@
 
 #include "stun/base/error.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
 #include <stdlib.h>
-
-enum { BUFFER = 4 << 20 /* bytes of a listener's buffers, unless configured */ };
+#include <string.h>
+#include <sys/socket.h>
 
 /* --- listeners ------------------------------------------------------------------------------------- */
 
@@ -20,28 +23,60 @@ uint8_t ph__turn_accept(const struct ph_turn_uv_conf *c, unsigned i)
     return accept | (c->core.listener[i].at.proto == PH_TLS ? PH_ACCEPT_TLS : PH_ACCEPT_PLAIN);
 }
 
+/* Which worker's socket a client's packets come to changes with every one that is opened.  What came before the last of them is
+ * there would be on the wrong worker, and move its allocation there for good, so it is dropped, as it was a moment before. */
+static int deafen(struct ph__turn_worker *w, unsigned i)
+{
+    enum { WAITING = 4096 }; /* packets that may have come before the filter */
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog filter = {.len = 1, .filter = &nothing};
+    const int fd = w->listener[i].fd;
+    char byte;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0)
+        return -errno;
+    w->deaf[i] = true;
+    for (unsigned n = 0; n < WAITING && recv(fd, &byte, 1, MSG_DONTWAIT | MSG_TRUNC) >= 0; n++)
+        ;
+    return 0;
+}
+
+void ph__turn_listeners_hear(struct ph__turn_worker *w)
+{
+    const int none = 0;
+
+    for (unsigned i = 0; i < w->owner->c.core.n_listeners; i++)
+        if (w->deaf[i] && w->listener[i].fd >= 0)
+            setsockopt(w->listener[i].fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+    memset(w->deaf, 0, sizeof w->deaf);
+}
+
 static int open_udp(struct ph__turn_worker *w, unsigned i, const struct ph_addr *at,
                     struct ph_addr *bound)
 {
     const struct ph_turn_uv_conf *c = &w->owner->c;
-    const struct ph_udp_opts o = {.rcvbuf = c->rcvbuf ? c->rcvbuf : BUFFER,
-                                  .sndbuf = c->sndbuf ? c->sndbuf : BUFFER,
+    struct ph_turn_uv_socket *before = ph__inherit_find(&w->owner->inherit, at, false, w->index);
+    const struct ph_udp_opts o = {.rcvbuf = c->rcvbuf ? c->rcvbuf : PH__BUFFER,
+                                  .sndbuf = c->sndbuf ? c->sndbuf : PH__BUFFER,
                                   .device = c->device,
                                   .reuseport = c->workers > 1,
                                   .pktinfo = true,
-                                  .gro = !c->no_gro};
-    struct ph_udp u;
-    int err = ph_udp_open(&u, at, &o);
+                                  .gro = !c->no_gro,
+                                  .free_bind = c->free_bind};
+    struct ph_udp *u = &w->listener[i];
 
-    if (err)
-        return err;
-    err = ph_udp_local(&u, bound);
+    w->inherited[i] = before && ph_udp_adopt(u, before->fd, &o) == 0;
+    if (w->inherited[i])
+        before->fd = -1;
+    int err = w->inherited[i] ? 0 : ph_udp_open(u, at, &o);
+    if (!err && !w->inherited[i] && c->workers > 1)
+        err = deafen(w, i);
     if (!err)
-        err = ph_worker_watch(w->w, u.fd, i);
-    if (err)
-        ph_udp_close(&u);
-    else
-        w->listener[i] = u;
+        err = ph_udp_local(u, bound);
+    if (!err)
+        err = ph_worker_watch(w->w, u->fd, i);
+    if (!err && w->owner->held)
+        err = ph_worker_watch_for(w->w, u->fd, i, 0);
     return err;
 }
 
@@ -49,15 +84,51 @@ static int open_stream(struct ph__turn_worker *w, unsigned i, const struct ph_ad
                        struct ph_addr *bound)
 {
     const struct ph_turn_uv_conf *c = &w->owner->c;
-    const struct ph_stream_listener l = {.at = *at,
-                                         .sock = i,
-                                         .plain = w->accept[i] & PH_ACCEPT_PLAIN,
-                                         .tls = w->accept[i] & PH_ACCEPT_TLS,
-                                         .proxy = w->accept[i] & PH_ACCEPT_PROXY,
-                                         .reuseport = c->workers > 1,
-                                         .device = c->device};
+    struct ph_turn_uv_socket *before = ph__inherit_find(&w->owner->inherit, at, false, w->index);
+    struct ph_stream_listener l = {.at = *at,
+                                   .sock = i,
+                                   .plain = w->accept[i] & PH_ACCEPT_PLAIN,
+                                   .tls = w->accept[i] & PH_ACCEPT_TLS,
+                                   .proxy = w->accept[i] & PH_ACCEPT_PROXY,
+                                   .reuseport = c->workers > 1,
+                                   .device = c->device,
+                                   .inherited = before,
+                                   .fd = before ? before->fd : -1};
 
+    w->inherited[i] = before && ph_streams_listen(w->streams, &l, bound) == 0;
+    if (w->inherited[i]) {
+        before->fd = -1;
+        return 0;
+    }
+    l.inherited = false;
     return ph_streams_listen(w->streams, &l, bound);
+}
+
+int ph__turn_listener_give(struct ph__turn_worker *w, unsigned i)
+{
+    int fd;
+
+    if (w->owner->c.core.listener[i].at.proto == PH_UDP) {
+        fd = w->listener[i].fd;
+        w->listener[i].fd = -1;
+        if (fd >= 0)
+            ph_worker_unwatch(w->w, fd);
+    } else {
+        fd = w->streams ? ph_streams_unlisten(w->streams, i) : -1;
+    }
+    if (fd >= 0)
+        fcntl(fd, F_SETFD, 0);
+    return fd;
+}
+
+void ph__turn_listeners_go(struct ph__turn_worker *w)
+{
+    for (unsigned i = 0; i < w->owner->c.core.n_listeners; i++)
+        if (w->listener[i].fd >= 0)
+            ph_worker_watch_for(w->w, w->listener[i].fd, i, EPOLLIN);
+    ph__turn_pool_go(w);
+    if (w->streams)
+        ph_streams_hold(w->streams, false);
 }
 
 static int open_listener(struct ph__turn_worker *w, unsigned i)
@@ -135,6 +206,8 @@ static int make_core(struct ph__turn_worker *w)
     core.worker = (uint8_t)w->index;
     core.budget = w->budget;
     core.userdb = w->userdb;
+    core.save = core.save || w->save.store;
+    core.strays = core.strays ? core.strays : t->strays;
     for (unsigned i = 0; i < core.n_listeners; i++)
         core.listener[i] = (struct ph_turnd_listener){.at = t->at[i]};
     int err = t->c.stun ? make_stun(w, &core) : 0;
@@ -143,6 +216,8 @@ static int make_core(struct ph__turn_worker *w)
     w->core = ph_turnd_new(&core, &t->env, now);
     if (!w->core)
         return PH_E_NOMEM;
+    if (t->inherited_keys)
+        ph_turnd_set_keys(w->core, &t->keys);
     w->wall_at = now - PH_SEC(1);
     ph__turn_worker_clock(w, now);
     return 0;
@@ -155,7 +230,13 @@ static void stop(struct ph_worker *pw, void *ctx)
     struct ph__turn_worker *w = ctx;
 
     (void)pw;
+    ph__here_end(w);
     ph_alarm_close(&w->alarm);
+    if (!atomic_load(&w->owner->complete)) /* it does not start: back to whom they are from */
+        for (unsigned i = 0; i < PH_TURND_LISTENERS; i++)
+            if (w->inherited[i])
+                ph__turn_listener_give(w, i);
+    ph__save_fini(w);
     ph__clients_fini(w);
     ph__tcprelay_fini(&w->tcp);
     ph_relays_fini(&w->relays);
@@ -181,12 +262,20 @@ static int start(struct ph_worker *pw, void *ctx)
     int err = w->batch && w->budget && (w->userdb || !t->c.userdb) ? 0 : PH_E_NOMEM;
     ph_alarm_init(&w->alarm, ph_worker_loop(pw), ph__turn_worker_alarm, w);
     if (!err)
+        err = ph__save_init(w);
+    if (!err)
         err = ph__clients_init(w);
+    if (!err && t->held && w->streams)
+        ph_streams_hold(w->streams, true);
     for (unsigned i = 0; i < t->c.core.n_listeners && !err; i++)
         err = open_listener(w, i);
     if (!err)
         err = make_core(w);
-    if (err)
+    if (!err)
+        err = ph__turn_pool_open(w);
+    if (!err)
+        ph__here_begin(w);
+    else
         stop(pw, w);
     return err;
 }

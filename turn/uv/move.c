@@ -9,7 +9,8 @@
  *     takes the connection away         --->  puts it in, and its message is read again
  *
  * Only posts, never calls: two workers that wait for each other would wait for ever.  When the server ends, all workers
- * stop sending errands before the first of them goes; what is still in a queue is run by its worker at its end.
+ * stop sending errands before the first of them goes; what is still in a queue is run by its worker at its end.  When
+ * another process goes on (leave.c), errands under way are let come to their end.
  */
 #include "turn/uv/priv.h"
 
@@ -19,9 +20,8 @@
 struct errand {
     struct ph_turn_uv *t;
     uint8_t from, to;
-    uint32_t parked; /* the packet that waits */
-    uint32_t slot;   /* the allocation, as its ticket says */
-    uint64_t serial;
+    uint32_t parked;              /* the packet that waits */
+    struct ph_turnd_where where;  /* the allocation, as its ticket or the table of strays says */
     struct ph_turnd_moved *m;     /* NULL: there was none */
     struct ph_udp relay[2];       /* its sockets; fd -1: none */
     struct ph_addr tcp[2];        /* or where it listens; PH_AF_NONE: nowhere */
@@ -145,8 +145,8 @@ static void give(void *ctx)
         return;
     }
     /* Every stretch of work ends with nothing in the queues: no packet points at the sockets, no event waits. */
-    const uint32_t conn = conn_of(w, e->slot);
-    e->m = ph_turnd_detach(w->core, e->slot, e->serial, sock, now);
+    const uint32_t conn = conn_of(w, e->where.slot);
+    e->m = ph_turnd_detach(w->core, &e->where, sock, now);
     if (e->m) {
         take_sockets(w, e, sock);
         ph__client_keep(w, conn, false);
@@ -222,13 +222,12 @@ static bool give_away(struct ph__turn_worker *w, const struct ph_pkt *p, const s
 void ph__move(struct ph__turn_worker *w, struct ph_pkt *p, ph_ns now)
 {
     struct errand e = {.t = w->owner, .from = (uint8_t)w->index};
-    bool is_fetch;
 
-    e.to = ph_turnd_elsewhere(w->core, &is_fetch, &e.slot, &e.serial);
+    e.to = ph_turnd_elsewhere(w->core, &e.where);
     /* While the server starts or ends there is nobody to ask. */
-    const bool known =
-        !w->alone && atomic_load(&w->owner->complete) && e.to < w->owner->n && e.to != w->index;
-    if (known && (is_fetch ? fetch(w, p, &e, now) : give_away(w, p, &e)))
+    const bool known = !w->alone && !w->leaving && atomic_load(&w->owner->complete) &&
+                       e.to < w->owner->n && e.to != w->index;
+    if (known && (e.where.fetch ? fetch(w, p, &e, now) : give_away(w, p, &e)))
         return;
     if (p->conn)
         ph__client_input(w, p, true, now);

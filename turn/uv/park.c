@@ -8,6 +8,7 @@
  */
 #include "turn/uv/priv.h"
 
+#include "stun/codec/demux.h"
 #include "stun/codec/msg.h"
 
 #include <stdlib.h>
@@ -56,6 +57,7 @@ static bool is_again(const struct ph__parked *e, const struct ph_pkt *p)
 
     return e->p.conn == p->conn && e->p.sock == p->sock && ph_addr_eq(&e->p.src, &p->src) &&
            p->b.len >= PH_STUN_HEADER && e->len >= PH_STUN_HEADER &&
+           ph_demux(ph_buf_data(&p->b), p->b.len) == PH_DEMUX_STUN &&
            memcmp(e->data + TXID_AT, ph_buf_data(&p->b) + TXID_AT, PH_TXID_LEN) == 0;
 }
 

@@ -3,13 +3,20 @@
  *
  *   server.c    the public face: start, stop
  *   ask.c       the public face: questions to the workers, and what they are told
+ *   state.c     the public face: state that outlives the process
  *   worker.c    one worker: its loop, UDP, what its core asks for
  *   life.c      one worker: its listeners, its core, its end
  *   clients.c   clients over TCP, TLS and DTLS
  *   tcprelay.c  TCP relays (RFC 6062)
+ *   here.c      what a worker tells on its own thread
  *   park.c      packets that wait for a look-up or for another worker
  *   move.c      allocations and connections that go from worker to worker
  *   relays.c    the table of relay sockets
+ *   pool.c      the relay sockets that allocations share
+ *   save.c      one worker: what it keeps in the store
+ *   restore.c   allocations from records
+ *   inherit.c   sockets of the process before
+ *   leave.c     everything for the next process
  */
 #ifndef PH_TURN_UV_PRIV_H
 #define PH_TURN_UV_PRIV_H
@@ -20,6 +27,7 @@
 #include "turn/uv/relays.h"
 #include "turn/uv/server.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* --- parts of a worker ----------------------------------------------------------------------------- */
@@ -57,7 +65,36 @@ struct ph__tcprelay {
     ph_ns retry_at;
 };
 
+/* See save.c. */
+struct ph__save {
+    struct ph_store *store; /* NULL: nothing is kept */
+    bool claimed;           /* it is being written to ... */
+    bool kicked;            /* ... and will ask for what has changed */
+    char token[PH_STORE_TOKEN];
+    uint8_t *record; /* room for one */
+    uint64_t *gone;  /* sessions that have ended and whose records are to be removed: a ring */
+    uint32_t first, n, cap;
+};
+
+/* Sessions that are up on any worker. */
+struct ph__sessions {
+    pthread_mutex_t lock;
+    struct ph_map map;
+    bool partial; /* there was no memory for all */
+};
+
+/* Sockets of the process before, sorted by address and worker; fd -1: taken. */
+struct ph__inherit {
+    struct ph_turn_uv_socket *v;
+    unsigned n;
+};
+
 /* --- a worker -------------------------------------------------------------------------------------- */
+
+enum {
+    PH__BUFFER =
+        4 << 20 /* bytes of buffers of a socket that many clients share, unless configured */
+};
 
 struct ph__turn_worker {
     struct ph_turn_uv *owner;
@@ -71,6 +108,8 @@ struct ph__turn_worker {
     unsigned vlen; /* datagrams to ask a relay socket for: follows the traffic */
     ph_ns wall_at; /* when the core was last told the wall clock */
     struct ph_udp listener[PH_TURND_LISTENERS]; /* fd -1: a stream's */
+    bool inherited[PH_TURND_LISTENERS];
+    bool deaf[PH_TURND_LISTENERS]; /* until all workers have theirs */
     uint8_t accept[PH_TURND_LISTENERS];
     struct ph_budget *budget;
     struct ph_stund stun[PH_TURND_LISTENERS];
@@ -82,8 +121,12 @@ struct ph__turn_worker {
     struct ph__tcprelay tcp;
     struct ph__park park;
     uint64_t moved_in, moved_out;
-    bool called; /* by the streams since the core was last drained */
-    bool alone;  /* the server is ending: nothing goes to other workers any more */
+    struct ph__save save;
+    int relay_error; /* of the last relay that could not be opened */
+    bool told;       /* conf.on_loop of the start */
+    bool called;     /* by the streams since the core was last drained */
+    bool alone;      /* the server is ending: nothing goes to other workers any more */
+    bool leaving;    /* another process goes on: nothing is heard, no errand is begun */
 };
 
 struct ph_turn_uv {
@@ -93,7 +136,13 @@ struct ph_turn_uv {
     struct ph_env env;
     struct ph_addr at[PH_TURND_LISTENERS]; /* bound; settled by the first worker */
     struct ph_addr failed;                 /* what could not be bound */
-    unsigned n;                            /* workers running */
+    struct ph__inherit inherit;            /* while starting */
+    struct ph__sessions sessions;
+    struct ph_strays *strays; /* if it is ours */
+    struct ph_turnd_keys keys;
+    bool inherited_keys;
+    bool held;            /* no client is heard yet */
+    unsigned n;           /* workers running */
     atomic_bool complete; /* all workers run: v may be read by them, and n is what it stays */
     struct ph__turn_worker *v[];
 };
@@ -105,6 +154,24 @@ int ph__turn_worker_add(struct ph_turn_uv *t);
 
 /* What a listener takes: PH_ACCEPT_..., never 0. */
 uint8_t ph__turn_accept(const struct ph_turn_uv_conf *c, unsigned i);
+
+/* Takes the socket of a listener out of a worker, ready for another process.  Its descriptor, or -1: there is none. */
+int ph__turn_listener_give(struct ph__turn_worker *w, unsigned i);
+
+/* Hears the clients of a server that was held. */
+void ph__turn_listeners_go(struct ph__turn_worker *w);
+
+/* All workers have their listeners: packets reach ours from now on. */
+void ph__turn_listeners_hear(struct ph__turn_worker *w);
+
+/* --- pool.c ---------------------------------------------------------------------------------------- */
+
+/* Opens the sockets of the pool, if there is one.  0, or a negative error: none was opened, and the owner's `failed` says which
+ * could not be. */
+int ph__turn_pool_open(struct ph__turn_worker *w);
+
+/* Hears the peers of a server that was held. */
+void ph__turn_pool_go(struct ph__turn_worker *w);
 
 /* --- worker.c -------------------------------------------------------------------------------------- */
 
@@ -133,7 +200,10 @@ int ph__turn_input_final(struct ph__turn_worker *w, struct ph_pkt *p, ph_ns now)
 /* Does what a verdict on a packet asks for. */
 void ph__turn_act(struct ph__turn_worker *w, struct ph_pkt *p, int verdict, ph_ns now);
 
-/* Opens and watches a UDP relay socket.  0 or -errno. */
+/* Opens a relay socket, or takes the one of the process before.  0 or -errno. */
+int ph__turn_relay_open(struct ph__turn_worker *w, uint32_t sock, const struct ph_addr *at);
+
+/* Watches an open UDP relay socket.  0 or -errno. */
 int ph__turn_relay_watch(struct ph__turn_worker *w, uint32_t sock, const struct ph_udp *u);
 
 /* --- clients.c ------------------------------------------------------------------------------------- */
@@ -166,6 +236,9 @@ void ph__tcprelay_connect(struct ph__turn_worker *w, const struct ph_turnd_ev *e
 void ph__tcprelay_splice(struct ph__turn_worker *w, uint32_t id, uint32_t client, ph_ns now);
 void ph__tcprelay_end(struct ph__turn_worker *w, uint32_t id);
 
+/* Takes the socket of a relay out of our tables.  Its descriptor, or -1: it is none of ours. */
+int ph__tcprelay_give(struct ph__turn_worker *w, uint32_t sock);
+
 /* Where a relay listens; false when it is none of ours. */
 bool ph__tcprelay_local(const struct ph__turn_worker *w, uint32_t sock, struct ph_addr *at);
 
@@ -180,6 +253,12 @@ bool ph__tcprelay_ended(struct ph__turn_worker *w, uint32_t conn, ph_ns now);
 
 /* Tries again those that had to wait for bandwidth. */
 void ph__tcprelay_tick(struct ph__turn_worker *w, ph_ns now);
+
+/* --- here.c ---------------------------------------------------------------------------------------- */
+
+/* Tells conf.on_loop that the worker starts, and that it stops. */
+void ph__here_begin(struct ph__turn_worker *w);
+void ph__here_end(struct ph__turn_worker *w);
 
 /* --- park.c ---------------------------------------------------------------------------------------- */
 
@@ -210,5 +289,44 @@ void ph__park_tick(struct ph__turn_worker *w, ph_ns now);
 
 /* The core said PH_ELSEWHERE to this packet. */
 void ph__move(struct ph__turn_worker *w, struct ph_pkt *p, ph_ns now);
+
+/* --- save.c ---------------------------------------------------------------------------------------- */
+
+void ph__sessions_init(struct ph__sessions *s);
+void ph__sessions_fini(struct ph__sessions *s);
+
+/* Gets the worker's handle on the store, if there is to be one.  0 or PH_E_NOMEM. */
+int ph__save_init(struct ph__turn_worker *w);
+/* Writes nothing more.  The loop has its handles to close. */
+void ph__save_fini(struct ph__turn_worker *w);
+
+/* An allocation came up or ended.  Only with a store. */
+void ph__save_event(struct ph__turn_worker *w, const struct ph_turnd_ev *ev);
+
+/* The node was claimed: writes from now on. */
+void ph__save_claimed(struct ph__turn_worker *w, const char *token);
+
+/* Records are sealed with other keys. */
+void ph__save_keys(struct ph__turn_worker *w, const struct ph_fleet_keys *keys);
+
+/* A stretch of work is over: tells the store if anything has changed.  Only with a store. */
+void ph__save_done(struct ph__turn_worker *w);
+
+/* --- inherit.c ------------------------------------------------------------------------------------- */
+
+/* Learns what there is.  0 or PH_E_NOMEM. */
+int ph__inherit_init(struct ph__inherit *h, const struct ph_turn_uv_handover *from);
+/* Closes what nobody has taken, or with close = false forgets all: it is the caller's. */
+void ph__inherit_fini(struct ph__inherit *h, bool and_close);
+
+/* The socket of a worker's listener, or of a relay (whosever it was); whoever takes it sets its fd to -1.  NULL: there is
+ * none. */
+struct ph_turn_uv_socket *ph__inherit_find(const struct ph__inherit *h, const struct ph_addr *at,
+                                           bool relay, unsigned worker);
+
+/* --- restore.c ------------------------------------------------------------------------------------- */
+
+/* Restores what the process before had, each allocation where its socket is. */
+void ph__restore_inherited(struct ph_turn_uv *t, const struct ph_turn_uv_handover *from);
 
 #endif

@@ -38,6 +38,11 @@ struct ph_turn_uv_quad {
 
 enum { PH_TURN_UV_QUADS = PH_TURND_LISTENERS / PH_STUND_SOCKETS };
 
+#define PH_TURN_UV_RECORDS "alloc" /* the kind of our records in the store */
+
+/* A worker, for what it does on its own thread (see conf.on_loop). */
+struct ph_turn_uv_here;
+
 /* What a listener takes besides plain STUN over its socket. */
 enum {
     PH_ACCEPT_PLAIN = 1, /* UDP; TCP without TLS */
@@ -53,17 +58,20 @@ struct ph_turn_uv_socket {
     int fd;     /* not close-on-exec */
 };
 
+/* An allocation, as in record.h. */
+struct ph_turn_uv_record {
+    uint8_t *p;
+    size_t n;
+};
+
 /* What the next process needs to go on where this one ends.  All of it is malloc'ed, and the caller's. */
 struct ph_turn_uv_handover {
     struct ph_turn_uv_socket *socket;
     unsigned n_sockets;
-    struct {
-        uint8_t *p;
-        size_t n;
-    } *record; /* of record.h, each for the worker that its session names */
+    struct ph_turn_uv_record *record; /* each for the worker that has its relay socket */
     unsigned n_records;
     unsigned workers;
-    unsigned lost; /* allocations that could not be carried: clients on connections without a ticket */
+    unsigned lost; /* that cannot be carried: of clients on connections without a ticket */
     struct ph_turnd_keys keys;
 };
 
@@ -95,13 +103,17 @@ struct ph_turn_uv_conf {
         *userdb; /* users kept elsewhere (each worker has a cache of them); NULL: none */
     struct ph_budget_conf budget; /* of each worker */
 
-    const struct ph_turn_uv_handover
-        *inherit; /* of the process before: used while starting, then its sockets are ours (those that nobody
-                     wanted are closed) and its memory still the caller's; NULL: nothing */
-    bool free_bind; /* listeners and relays may be bound to addresses that are not ours yet (a floating address) */
+    /* Of the process before: its records are restored and its keys used before a client is heard, then its sockets are
+     * ours (those that nobody wanted are closed) and its memory still the caller's.  If we cannot start, its sockets are
+     * the caller's as they were, packets that wait in them included.  NULL: nothing. */
+    const struct ph_turn_uv_handover *inherit;
+    /* Listeners are open, but no client is heard until ph_turn_uv_go: what comes waits, for allocations to be restored. */
+    bool hold;
+    /* Listeners and relays may be bound to addresses that are not ours yet (a floating address). */
+    bool free_bind;
     /* A handle for writing the records of a worker (ph_store_write is called when there is a claim, see
-     * ph_turn_uv_claimed): on the worker's thread and loop, as it starts; the worker frees it.  NULL: nothing is kept.
-     * Needs core.save. */
+     * ph_turn_uv_claimed): on the worker's thread and loop, as it starts; the worker frees it.  When it returns NULL we
+     * cannot start (PH_E_NOMEM).  NULL: nothing is kept.  Implies core.save. */
     struct ph_store *(*store)(void *ctx, unsigned worker, uv_loop_t *loop);
     uint32_t rcvbuf, sndbuf; /* bytes of a listener's buffers; 4 MB each, cut to what is allowed */
     uint32_t relay_rcvbuf, relay_sndbuf; /* of a relay socket's; 0: the system's default */
@@ -109,11 +121,14 @@ struct ph_turn_uv_conf {
     bool no_gro;                         /* do not coalesce on the way in */
     bool no_icmp;                        /* do not tell clients of ICMP errors (RFC 8656 11.5) */
 
-    /* Told of ALLOC_UP and ALLOC_DOWN, on the worker's thread; ev and what it points to live until it
-     * returns.  It must be quick and must not call ph_turn_uv_... functions, but for ph_turn_uv_peers of this
+    /* Told of ALLOC_UP and ALLOC_DOWN (with core.stats also of REFRESHED and TRAFFIC), on the worker's thread; ev and what
+     * it points to live until it returns.  It must be quick and must not call ph_turn_uv_... functions, but for ph_turn_uv_peers of this
      * worker.  An allocation that has moved ends on another worker than it began on; its session stays.  NULL:
      * nobody. */
     void (*on_event)(void *ctx, unsigned worker, const struct ph_turnd_ev *ev);
+    /* Told of the worker's loop, on its thread: as it starts, before any event, and with loop NULL as it stops, its allocations
+     * still there.  Handles may be put on the loop; they must begin to close then, and it runs until all of them have. */
+    void (*on_loop)(void *ctx, unsigned worker, uv_loop_t *loop, struct ph_turn_uv_here *here);
     /* A user is to be looked up: answer with ph_turn_uv_answer, from any thread.  On the worker's thread; quick.
      * Required with userdb. */
     void (*on_lookup)(void *ctx, unsigned worker, const struct ph_userdb_ask *ask);
@@ -139,17 +154,19 @@ struct ph_turn_uv_stats {
                                      at most 256 and 512 kB of a worker, 64 of an address */
     uint64_t park_full;           /* packets dropped because too many waited */
     uint64_t moved_in, moved_out; /* allocations and connections that changed the worker */
-    struct ph_store_stats store;  /* summed; up: all are; lag_ms: the longest */
+    struct ph_store_stats store;  /* summed; up: all are; behind: one is; lag_ms: the longest */
 };
 
 struct ph_turn_uv;
 
 /* Binds and starts.  The configuration is copied; what it points to must live on.  Returns 0 and *t, or a negative
- * error: -errno of the first listener that could not be bound (*failed, unless NULL, says which), PH_E_UNSUPPORTED
- * for TLS without certificates, PH_E_ARG, PH_E_NOMEM; then nothing is left running. */
+ * error: -errno of the first listener or port of the pool that could not be bound (*failed, unless NULL, says which),
+ * PH_E_UNSUPPORTED for TLS without certificates, PH_E_ARG (also for a pool with more than one worker), PH_E_NOMEM; then
+ * nothing is left running. */
 int ph_turn_uv_new(struct ph_turn_uv **t, const struct ph_turn_uv_conf *c, struct ph_addr *failed);
 
-/* Ends all allocations, stops all workers and frees.  With workers = 0 run the loop until nothing is left before
+/* Stops all workers and frees, at once: nobody is told of an end, and records of allocations stay in the store, for the next
+ * process to restore them (but see ph_turn_uv_end_all).  With workers = 0 run the loop until nothing is left before
  * closing it. */
 void ph_turn_uv_free(struct ph_turn_uv *t);
 
@@ -192,20 +209,55 @@ void ph_turn_uv_answer(struct ph_turn_uv *t, unsigned worker, struct ph_slice re
 /* Forgets what the caches know of a user (name.n = 0: of all). */
 void ph_turn_uv_forget(struct ph_turn_uv *t, struct ph_slice realm, struct ph_slice name);
 
+/* Other servers from now on (ph_turnd_set_fleet).  When it returns nobody uses the old ones any more. */
+void ph_turn_uv_set_fleet(struct ph_turn_uv *t, const struct ph_addr *alternate, unsigned n,
+                          const struct ph_turnd_node *node, unsigned n_nodes);
+
+/* Has on_event told of all traffic until now (ph_turnd_tell_traffic), before it returns. */
+void ph_turn_uv_tell_traffic(struct ph_turn_uv *t);
+
+/* --- on a worker's own thread (conf.on_loop) -------------------------------------------------------- */
+
+/* Steps through the allocations of the worker (ph_turnd_list). */
+bool ph_turn_uv_here_next(struct ph_turn_uv_here *here, uint32_t *id, struct ph_turnd_info *out);
+
+/* TLS version and cipher of a client's connection: "TLSv1.3", "TLS_AES_256_GCM_SHA384".  False: it is without, or is gone. */
+bool ph_turn_uv_here_tls(struct ph_turn_uv_here *here, uint32_t conn, const char **version,
+                         const char **cipher);
+
 /* --- state that outlives the process --------------------------------------------------------------- */
 
-/* The node was claimed with this token: workers write their records from now on, beginning with all of them. */
+/* Clients are heard from now on (conf.hold). */
+void ph_turn_uv_go(struct ph_turn_uv *t);
+
+/* The node was claimed with this token: workers write their records from now on, beginning with all of them, and remove what
+ * the store has and they have not.  So it comes after ph_turn_uv_restore. */
 void ph_turn_uv_claimed(struct ph_turn_uv *t, const char *token);
 
-/* Restores records, each on the worker its session names if there is one with that number.  err[i] (unless NULL) is 0, or what
- * ph_turnd_restore or the socket said.  Returns how many were restored. */
+/* Records of these sessions stay in the store although no worker has them: their address is not here, and may come.  To be
+ * called before ph_turn_uv_claimed. */
+void ph_turn_uv_spare(struct ph_turn_uv *t, const uint64_t *session, unsigned n);
+
+/* Restores records: each on the worker its session names if there is one with that number, else on any; where its client's
+ * packets come to another one, it follows them.  err[i] (unless NULL) is 0, or what ph_turnd_restore or the socket said.
+ * Relaying goes on meanwhile.  Returns how many were restored. */
 unsigned ph_turn_uv_restore(struct ph_turn_uv *t, const struct ph_slice *record, unsigned n,
                             int *err);
 
-/* Ends what has been adopted by others (ph_turnd_disown) on all workers: all that was stored but these, sorted. */
+/* Ends what has been adopted by others (ph_turnd_disown) on all workers: all that was stored but these, sorted.  Their
+ * records are left alone. */
 unsigned ph_turn_uv_disown(struct ph_turn_uv *t, const uint64_t *session, unsigned n);
 
-/* Waits until what has changed is stored, for so long at most.  0 or PH_E_TIMEOUT. */
+/* Ends every allocation (PH_END_ADMIN), for a stop that nobody shall go on from: flush and free are to follow.  Returns how
+ * many. */
+unsigned ph_turn_uv_end_all(struct ph_turn_uv *t);
+
+/* Records are sealed with other keys from now on, and all of them are written again. */
+void ph_turn_uv_set_store_keys(struct ph_turn_uv *t, const struct ph_fleet_keys *keys);
+
+/* Waits until what has changed is stored, for so long at most.  0 (also when nothing is kept, or no node was claimed),
+ * PH_E_TIMEOUT, or PH_E_FORBIDDEN: somebody else has claimed the node.  With workers = 0 it runs the loop, so it must not be
+ * called from there. */
 int ph_turn_uv_flush(struct ph_turn_uv *t, uint32_t timeout_ms);
 
 /* Other keys from now on (ph_turnd_set_keys). */
@@ -213,10 +265,11 @@ void ph_turn_uv_set_keys(struct ph_turn_uv *t, const struct ph_turnd_keys *k);
 
 /* Stops all workers without ending their allocations: no event, nothing removed from the store, UDP sockets stay open (and may
  * fill) and are in *h with everything the next process needs.  TCP listeners are handed over too, connections are closed.
- * Afterwards only ph_turn_uv_free may be called.  0, or PH_E_NOMEM: nothing has happened. */
+ * Afterwards only ph_turn_uv_free may be called.  0, or PH_E_NOMEM: nothing has happened.  Before, it waits up to 200 ms for
+ * the store, still relaying. */
 int ph_turn_uv_leave(struct ph_turn_uv *t, struct ph_turn_uv_handover *h);
 
-/* Frees the memory; with sockets closes them too. */
+/* Frees the memory, which held keys; with sockets closes them too. */
 void ph_turn_uv_handover_free(struct ph_turn_uv_handover *h, bool sockets);
 
 /* Ends an allocation of a worker (ph_turnd_end).  False when there is none with this id. */

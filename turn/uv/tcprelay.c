@@ -203,6 +203,18 @@ void ph__tcprelay_tick(struct ph__turn_worker *w, ph_ns now)
 
 /* --- relays ---------------------------------------------------------------------------------------- */
 
+/* On the socket that the process before had there, or a fresh one. */
+static int listen_at(struct ph__turn_worker *w, const struct ph_addr *at, uint32_t *number)
+{
+    const char *device = w->owner->c.relay_device;
+    struct ph_turn_uv_socket *before = ph__inherit_find(&w->owner->inherit, at, true, 0);
+
+    if (!before || ph_streams_adopt_raw(w->streams, before->fd, device, number))
+        return ph_streams_listen_raw(w->streams, at, device, number);
+    before->fd = -1;
+    return 0;
+}
+
 int ph__tcprelay_open(struct ph__turn_worker *w, uint32_t sock, const struct ph_addr *at)
 {
     struct ph__tcprelay *t = &w->tcp;
@@ -211,7 +223,7 @@ int ph__tcprelay_open(struct ph__turn_worker *w, uint32_t sock, const struct ph_
 
     if (slot == NONE)
         return w->streams ? -ENOMEM : -EOPNOTSUPP;
-    int err = ph_streams_listen_raw(w->streams, at, w->owner->c.relay_device, &number);
+    int err = listen_at(w, at, &number);
     if (!err && !index_both(&t->by_listener, sock, number, slot)) {
         ph_streams_unlisten_raw(w->streams, number);
         err = -ENOMEM;
@@ -226,20 +238,36 @@ int ph__tcprelay_open(struct ph__turn_worker *w, uint32_t sock, const struct ph_
     return 0;
 }
 
-bool ph__tcprelay_close(struct ph__turn_worker *w, uint32_t sock)
+static void drop_listener(struct ph__tcprelay *t, struct ph__tcprelay_listener *l)
 {
-    struct ph__tcprelay *t = &w->tcp;
-    struct ph__tcprelay_listener *l = find_listener(t, sock);
-
-    if (!l)
-        return false;
     const uint32_t slot = (uint32_t)(l - t->listener);
-    ph_streams_unlisten_raw(w->streams, l->number);
-    ph_map_del(&t->by_listener, mix(sock), slot);
+
+    ph_map_del(&t->by_listener, mix(l->sock), slot);
     ph_map_del(&t->by_listener, mix(l->number), slot);
     *l = (struct ph__tcprelay_listener){.next = t->free_listener};
     t->free_listener = slot;
+}
+
+bool ph__tcprelay_close(struct ph__turn_worker *w, uint32_t sock)
+{
+    struct ph__tcprelay_listener *l = find_listener(&w->tcp, sock);
+
+    if (!l)
+        return false;
+    ph_streams_unlisten_raw(w->streams, l->number);
+    drop_listener(&w->tcp, l);
     return true;
+}
+
+int ph__tcprelay_give(struct ph__turn_worker *w, uint32_t sock)
+{
+    struct ph__tcprelay_listener *l = find_listener(&w->tcp, sock);
+
+    if (!l)
+        return -1;
+    const int fd = ph_streams_give_raw(w->streams, l->number);
+    drop_listener(&w->tcp, l);
+    return fd;
 }
 
 bool ph__tcprelay_local(const struct ph__turn_worker *w, uint32_t sock, struct ph_addr *at)

@@ -91,6 +91,16 @@ static void from_client(struct ph__turn_worker *w, struct ph_pkt *p, ph_ns now)
     }
 }
 
+static void channel_data(struct ph__turn_worker *w, struct ph_pkt *p, ph_ns now)
+{
+    const int verdict = ph__turn_input(w, p, now);
+
+    if (verdict == PH_SEND)
+        ph__turn_send(w, p);
+    else if (verdict == PH_ELSEWHERE) /* its allocation was restored on another worker */
+        ph__move(w, p, now);
+}
+
 static void from_clients(struct ph__turn_worker *w, uint32_t id, ph_ns now)
 {
     struct ph_pkt p;
@@ -101,8 +111,8 @@ static void from_clients(struct ph__turn_worker *w, uint32_t id, ph_ns now)
         p.conn = 0;
         if (p.b.len > 0 && *ph_buf_data(&p.b) < DTLS_BELOW)
             from_client(w, &p, now);
-        else if (ph__turn_input(w, &p, now) == PH_SEND) /* ChannelData */
-            ph__turn_send(w, &p);
+        else
+            channel_data(w, &p, now);
     }
 }
 
@@ -154,21 +164,35 @@ int ph__turn_relay_watch(struct ph__turn_worker *w, uint32_t sock, const struct 
     return err;
 }
 
-static int open_relay(struct ph__turn_worker *w, uint32_t sock, const struct ph_addr *at)
+/* The socket that the process before had there, or a fresh one. */
+static int relay_socket(const struct ph__turn_worker *w, const struct ph_addr *at,
+                        const struct ph_udp_opts *o, struct ph_udp *u)
+{
+    struct ph_turn_uv_socket *before = ph__inherit_find(&w->owner->inherit, at, true, 0);
+
+    if (!before || ph_udp_adopt(u, before->fd, o))
+        return ph_udp_open(u, at, o);
+    before->fd = -1;
+    return 0;
+}
+
+int ph__turn_relay_open(struct ph__turn_worker *w, uint32_t sock, const struct ph_addr *at)
 {
     const struct ph_turn_uv_conf *c = &w->owner->c;
-    const struct ph_udp_opts o = {.rcvbuf = c->relay_rcvbuf,
-                                  .sndbuf = c->relay_sndbuf,
+    const uint32_t usual = sock & PH_SOCK_POOL ? PH__BUFFER : 0; /* many relays' traffic */
+    const struct ph_udp_opts o = {.rcvbuf = c->relay_rcvbuf ? c->relay_rcvbuf : usual,
+                                  .sndbuf = c->relay_sndbuf ? c->relay_sndbuf : usual,
                                   .device = c->relay_device,
                                   .gro = !c->no_gro,
-                                  .recverr = !c->no_icmp};
+                                  .recverr = !c->no_icmp,
+                                  .free_bind = c->free_bind};
     struct ph_udp u;
     int err;
 
     if (at->proto == PH_TCP) {
         err = ph__tcprelay_open(w, sock, at);
     } else {
-        err = ph_udp_open(&u, at, &o);
+        err = relay_socket(w, at, &o, &u);
         if (!err) {
             err = ph__turn_relay_watch(w, sock, &u);
             if (err)
@@ -176,6 +200,8 @@ static int open_relay(struct ph__turn_worker *w, uint32_t sock, const struct ph_
         }
     }
     *(err ? &w->relay_open_failed : &w->relay_opened) += 1;
+    if (err)
+        w->relay_error = err;
     return err;
 }
 
@@ -197,7 +223,7 @@ static void on_event(struct ph__turn_worker *w, const struct ph_turnd_ev *ev, ph
 
     switch (ev->type) {
     case PH_TURND_RELAY_OPEN:
-        ph_turnd_relay_opened(w->core, ev->sock, open_relay(w, ev->sock, &ev->at), now);
+        ph_turnd_relay_opened(w->core, ev->sock, ph__turn_relay_open(w, ev->sock, &ev->at), now);
         break;
     case PH_TURND_RELAY_CLOSE:
         close_relay(w, ev->sock);
@@ -205,6 +231,13 @@ static void on_event(struct ph__turn_worker *w, const struct ph_turnd_ev *ev, ph
     case PH_TURND_ALLOC_UP:
     case PH_TURND_ALLOC_DOWN:
         ph__client_keep(w, ev->info.conn, ev->type == PH_TURND_ALLOC_UP);
+        if (w->save.store)
+            ph__save_event(w, ev);
+        if (c->on_event)
+            c->on_event(c->ctx, w->index, ev);
+        break;
+    case PH_TURND_ALLOC_REFRESHED:
+    case PH_TURND_ALLOC_TRAFFIC:
         if (c->on_event)
             c->on_event(c->ctx, w->index, ev);
         break;
@@ -292,6 +325,8 @@ void ph__turn_worker_done(struct ph__turn_worker *w, ph_ns now)
     ph_batch_flush(w->batch);
     const bool all = !w->streams || flush_streams(w, now);
     look_up(w, now);
+    if (w->save.store)
+        ph__save_done(w);
     ph_alarm_set(&w->alarm, all ? deadline(w) : now);
 }
 
@@ -300,6 +335,8 @@ void ph__turn_worker_ready(struct ph_mux *m, const struct epoll_event *ev, unsig
     struct ph__turn_worker *w = m->ctx;
     const ph_ns now = ph_now();
 
+    if (w->leaving) /* it is for the next process to take */
+        return;
     ph__turn_worker_clock(w, now);
     for (unsigned i = 0; i < n; i++) {
         const uint32_t sock = ev[i].data.u32;
@@ -326,6 +363,8 @@ void ph__turn_worker_alarm(struct ph_alarm *a)
     struct ph__turn_worker *w = a->ctx;
     const ph_ns now = ph_now();
 
+    if (w->leaving)
+        return;
     ph__turn_worker_clock(w, now);
     ph_turnd_tick(w->core, now);
     if (w->userdb && ph_userdb_tick(w->userdb, now))
