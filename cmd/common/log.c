@@ -407,6 +407,8 @@ static int open_target(struct ph_logger *l, const struct ph_logger_conf *c)
     } else {
         int err = ph_absolute_path(l->path, sizeof l->path, file);
         int fd = err ? err : open_file(l->path);
+        if (fd < 0 && c->inherited > 0)
+            fd = c->inherited;
         if (fd < 0)
             return fd;
         l->fd = fd;

@@ -38,6 +38,7 @@ struct ph_logger_conf {
     const char *facility;    /* of syslog: "daemon", "LOG_LOCAL0" ...; NULL: daemon */
     const char *time_format; /* as strftime, in local time, %f: milliseconds; NULL: as above, UTC */
     bool also_stderr;        /* a copy to standard error as well */
+    int inherited; /* a descriptor of the file, to be used (and closed) if it cannot be opened; 0: none */
 };
 
 struct ph_logger {

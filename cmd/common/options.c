@@ -59,6 +59,7 @@ void ph_opts_free(struct ph_opts *o)
     if (!o)
         return;
     free_sets(&o->file);
+    free_sets(&o->env);
     free_sets(&o->argv);
     ph_opts_clear(o);
     free(o->message);
@@ -68,10 +69,18 @@ void ph_opts_free(struct ph_opts *o)
     free(o);
 }
 
+const char *ph__opts_keep(struct ph_opts *o, const char *name)
+{
+    char *copy = ph__opts_copy(name, strlen(name));
+    o->name = ph__opts_alloc(o->name, o->n_names + 1, sizeof *o->name);
+    o->name[o->n_names++] = copy;
+    return copy;
+}
+
 void ph__opts_add(struct ph_opts *o, const struct ph_opt *opt, const char *file, unsigned line,
                   const char *value, size_t n)
 {
-    struct ph_opt_sets *s = file ? &o->file : &o->argv;
+    struct ph_opt_sets *s = !file ? &o->argv : line ? &o->file : &o->env;
     if (s->n == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 32;
         s->v = ph__opts_alloc(s->v, s->cap, sizeof *s->v);
@@ -105,10 +114,18 @@ static const struct ph_opt_set *scan(const struct ph_opt_sets *s, const char *na
 const struct ph_opt_set *ph_opts_each(const struct ph_opts *o, const char *name,
                                       const struct ph_opt_set *prev)
 {
-    if (prev && !prev->file)
-        return scan(&o->argv, name, (size_t)(prev - o->argv.v) + 1);
-    const struct ph_opt_set *s = scan(&o->file, name, prev ? (size_t)(prev - o->file.v) + 1 : 0);
-    return s ? s : scan(&o->argv, name, 0);
+    const struct ph_opt_sets *const sources[] = {&o->file, &o->env, &o->argv};
+    size_t i = 0, from = 0;
+    if (prev) {
+        i = !prev->file ? 2 : prev->line ? 0 : 1;
+        from = (size_t)(prev - sources[i]->v) + 1;
+    }
+    for (; i < sizeof sources / sizeof *sources; i++, from = 0) {
+        const struct ph_opt_set *s = scan(sources[i], name, from);
+        if (s)
+            return s;
+    }
+    return NULL;
 }
 
 const struct ph_opt_set *ph_opts_last(const struct ph_opts *o, const char *name)
@@ -208,10 +225,10 @@ const char *ph_opts_shown(const struct ph_opt_set *s, char *dst, size_t n)
 
 const char *ph_opts_place(const struct ph_opt_set *s, char *dst, size_t n)
 {
-    if (s->file)
+    if (s->file && s->line)
         snprintf(dst, n, "%s:%u", s->file, s->line);
     else
-        snprintf(dst, n, "command line");
+        snprintf(dst, n, "%s", s->file ? s->file : "command line");
     return dst;
 }
 
@@ -221,7 +238,9 @@ void ph_opts_say(struct ph_opts *o, enum ph_log_level level, const struct ph_opt
     char text[MESSAGE_MAX], place[SHOWN_MAX];
     int at = 0;
     va_list ap;
-    if (s)
+    if (s && s->file && !s->line) /* the variable's name says all */
+        at = snprintf(text, sizeof text, "%s: ", ph_opts_place(s, place, sizeof place));
+    else if (s)
         at = snprintf(text, sizeof text, "%s: %s%s: ", ph_opts_place(s, place, sizeof place),
                       s->file ? "" : "--", s->opt->name);
     va_start(ap, fmt);

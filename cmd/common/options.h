@@ -1,13 +1,14 @@
 /*
- * Options from a configuration file and the command line, described by one table.
+ * Options from a configuration file, the environment and the command line, described by one table.
  *
  * The file has coturn's syntax: one option a line of at most 1024 bytes; "#" starts a comment only as the
  * first character that is not blank; the name ends at the first blank or "="; the rest is the value, whose
  * quotes ("...") go.  The command line has the same names ("--name value", "--name=value"), their letters
- * ("-x value", bundles of switches) and unambiguous beginnings of names; it wins over the file.
+ * ("-x value", bundles of switches) and unambiguous beginnings of names; it wins over the environment
+ * (PREFIX_NAME, ph_opts_read_env), which wins over the file.
  *
  *     o = ph_opts_new(table, n);
- *     ph_opts_read_argv(o, argc, argv);   ph_opts_read_file(o, path);
+ *     ph_opts_read_argv(o, argc, argv);   ph_opts_read_env(o, &names, environ);   ph_opts_read_file(o, path);
  *     ph_opts_apply(o, &plain_struct);    ph_opts_failed(o) ? print messages : go on
  *
  * What was given is kept with the place where it stands, so that whoever finds a value wrong later can name
@@ -75,7 +76,7 @@ struct ph_opt {
 struct ph_opt_set {
     const struct ph_opt *opt;
     char *value;      /* never NULL; "" when left out */
-    const char *file; /* NULL: on the command line */
+    const char *file; /* NULL: on the command line; with line 0 the name of a variable */
     unsigned line;
 };
 
@@ -102,14 +103,34 @@ void ph_opts_read_text(struct ph_opts *o, const char *name, const char *text, si
 /* Reads a command line, argv[0] excepted.  Overwrites secrets in argv. */
 void ph_opts_read_argv(struct ph_opts *o, int argc, char **argv);
 
+/* A variable with a name of its own for an option. */
+struct ph_opt_alias {
+    const char *variable; /* "ETURNAL_SECRET" */
+    const char *name;     /* "static-auth-secret" */
+};
+
+/* Which variables are options. */
+struct ph_opt_env {
+    const char *prefix;               /* "TURND_" */
+    const struct ph_opt_alias *alias; /* n_aliases */
+    size_t n_aliases;
+};
+
+/* Reads the environment (strings "NAME=VALUE", NULL at the end).  PREFIX + the name in capitals with "_" for "-" is
+ * an option; so are the aliases.  With _FILE (or __FILE) behind it the value is the name of a file of at most 64 kB
+ * that holds it: how containers are handed secrets.  Options that may be given several times take a line each, and
+ * also _1, _2 ... behind the name.  "" is as good as not set.  A variable with the prefix that is no option becomes
+ * a warning, except those that container managers make for links to other services. */
+void ph_opts_read_env(struct ph_opts *o, const struct ph_opt_env *names, char *const *env);
+
 /* Takes over the command line that another set was given, since argv is read only once (its secrets go). */
 void ph_opts_copy_argv(struct ph_opts *o, const struct ph_opts *from);
 
-/* Converts what was given and stores it in the plain struct dst: file first, then command line, each in
- * order.  What is not given leaves its member alone.  Refused options and bad values become errors. */
+/* Converts what was given and stores it in the plain struct dst: file first, then environment and command line,
+ * each in order.  What is not given leaves its member alone.  Refused options and bad values become errors. */
 void ph_opts_apply(struct ph_opts *o, void *dst);
 
-/* Steps through what was given for a name, or for all with NULL: file first, then command line.  prev is NULL at
+/* Steps through what was given for a name, or for all with NULL, in the same order.  prev is NULL at
  * first; returns NULL at the end.  Sets move when more is read. */
 const struct ph_opt_set *ph_opts_each(const struct ph_opts *o, const char *name,
                                       const struct ph_opt_set *prev);
@@ -123,7 +144,7 @@ bool ph_opts_bool(const char *text, bool *out);
 /* True when a set is a switch that is turned off ("oauth=no"). */
 bool ph_opts_is_off(const struct ph_opt_set *s);
 
-/* Adds a message; with a set (may be NULL) it begins with "file:line: name: ".  An error makes ph_opts_failed
+/* Adds a message; with a set (may be NULL) it begins with "file:line: name: ", or with "VARIABLE: ".  An error makes ph_opts_failed
  * true. */
 void ph_opts_say(struct ph_opts *o, enum ph_log_level level, const struct ph_opt_set *s,
                  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -137,7 +158,7 @@ void ph_opts_clear(struct ph_opts *o);
 /* Message i, in the order they were made; NULL when there are no more. */
 const struct ph_opt_message *ph_opts_message(const struct ph_opts *o, size_t i);
 
-/* Where a set stands: "turnserver.conf:12" or "command line".  Cut to n bytes, terminated.  Returns dst. */
+/* Where a set stands: "turnserver.conf:12", the name of a variable, or "command line".  Cut to n bytes, terminated.  Returns dst. */
 const char *ph_opts_place(const struct ph_opt_set *s, char *dst, size_t n);
 
 /* The value of a set as it may be shown: quoted and escaped, with secrets as "***".  Returns dst. */

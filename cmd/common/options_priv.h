@@ -13,15 +13,18 @@ struct ph_opt_sets {
 struct ph_opts {
     const struct ph_opt *table;
     size_t n_table;
-    struct ph_opt_sets file, argv;
+    struct ph_opt_sets file, env, argv;
     struct ph_opt_message *message;
     size_t n_messages, cap_messages;
-    char **name; /* of files that were read */
+    char **name; /* of files and variables that were read */
     size_t n_names;
     bool failed;
 };
 
-/* Keeps a set; value of n bytes is copied. */
+/* A copy of a file's or variable's name that lives as long as the ph_opts. */
+const char *ph__opts_keep(struct ph_opts *o, const char *name);
+
+/* Keeps a set; value of n bytes is copied.  file and line tell the source, as in struct ph_opt_set. */
 void ph__opts_add(struct ph_opts *o, const struct ph_opt *opt, const char *file, unsigned line,
                   const char *value, size_t n);
 

@@ -115,10 +115,7 @@ static void read_raw_line(const struct line *l, const char *s, size_t n)
 
 void ph_opts_read_text(struct ph_opts *o, const char *name, const char *text, size_t n)
 {
-    char *copy = ph__opts_copy(name, strlen(name));
-    o->name = ph__opts_alloc(o->name, o->n_names + 1, sizeof *o->name);
-    o->name[o->n_names++] = copy;
-    struct line l = {o, copy, 0};
+    struct line l = {o, ph__opts_keep(o, name), 0};
     const char *end = n ? text + n : text;
     if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
         text += 3; /* a byte order mark */

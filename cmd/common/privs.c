@@ -7,13 +7,28 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+void ph_privs_use(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct set[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (syscall(SYS_capget, &head, set) != 0)
+        return;
+    for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        set[i].effective = set[i].permitted;
+    /* What is permitted may be made effective at any time, so there is nothing to say about a failure: an operation
+     * that needs it will. */
+    syscall(SYS_capset, &head, set);
+}
 
 /* A number that is written out as one: "65534". */
 static bool number(const char *text, unsigned long *out)

@@ -1,6 +1,7 @@
 /*
  * Giving up root: become an ordinary user once the ports are open.
  *
+ *     ph_privs_use     first of all: take what the program's file grants
  *     ph_privs_find    before anything is started: do the names exist?
  *     ph_privs_drop    when sockets, pidfile and log are open
  */
@@ -17,6 +18,11 @@ struct ph_privs {
     uid_t uid;
     gid_t gid;
 };
+
+/* Makes the permitted capabilities effective, so that a file may have them as permitted alone (setcap
+ * cap_net_bind_service=p turnd): where a container or service drops them the program then starts without them, while
+ * the kernel refuses to execute a file whose capabilities are effective and not to be had.  Does nothing without any. */
+void ph_privs_use(void);
 
 /* Looks up a user and a group, by name or number; either may be NULL or "".  A user without group takes its own one
  * along.  Returns 0, or PH_E_ARG and a message naming what there is not in why[n]. */

@@ -56,10 +56,11 @@ static const struct verb {
     unsigned takes;
 } verbs[] = {
     {"status", PH_CTL_STATUS, NULL, false, 0},
-    {"sessions", PH_CTL_SESSIONS, NULL, false, F_FILTER | F_REALM},
+    {"sessions", PH_CTL_SESSIONS, NULL, false, F_FILTER | F_REALM | F_ALL},
     {"session", PH_CTL_SESSION, "the number of a session", false, 0},
-    {"end", PH_CTL_END, "the number of a session", false, 0},
-    {"revoke", PH_CTL_REVOKE, "a user name", false, F_REALM},
+    {"end", PH_CTL_END, "the number of a session, or NODE/NUMBER", false, 0},
+    {"nodes", PH_CTL_NODES, NULL, false, 0},
+    {"revoke", PH_CTL_REVOKE, "a user name", false, F_REALM | F_ALL},
     {"counters", PH_CTL_COUNTERS, NULL, false, F_ALL},
     {"metrics", PH_CTL_METRICS, NULL, false, 0},
     {"drain", PH_CTL_DRAIN, NULL, false, F_DEADLINE | F_WAIT},
@@ -67,6 +68,8 @@ static const struct verb {
     {"reload", PH_CTL_RELOAD, NULL, false, 0},
     {"stop", PH_CTL_STOP, NULL, false, F_GRACE | F_WAIT},
     {"log-level", PH_CTL_LOG_LEVEL, "a level", true, 0},
+    {"upgrade", PH_CTL_UPGRADE, "a program", true, 0},
+    {"adopt", PH_CTL_ADOPT, "the name of a node", false, 0},
 };
 
 static bool wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -18,13 +18,16 @@ enum ph_ctl_verb {
     PH_CTL_SESSION,
     PH_CTL_END,
     PH_CTL_REVOKE,
+    PH_CTL_NODES,
     PH_CTL_COUNTERS,
     PH_CTL_METRICS,
     PH_CTL_DRAIN,
     PH_CTL_UNDRAIN,
     PH_CTL_RELOAD,
     PH_CTL_STOP,
-    PH_CTL_LOG_LEVEL
+    PH_CTL_LOG_LEVEL,
+    PH_CTL_UPGRADE,
+    PH_CTL_ADOPT
 };
 
 struct ph_ctl_args {

@@ -1,5 +1,6 @@
 /* turnctl: asks a running turnd, and tells it what to do. */
 #include "cmd/turnctl/args.h"
+#include "cmd/turnctl/order.h"
 #include "cmd/turnctl/show.h"
 #include "cmd/turnctl/table.h"
 
@@ -11,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DONE = 0, REFUSED = 1, WRONG = 2, UNREACHABLE = 3 };
+enum { DONE = PH_CTL_DONE, REFUSED = PH_CTL_REFUSED, WRONG = PH_CTL_WRONG };
+enum { UNREACHABLE = PH_CTL_UNREACHABLE };
 enum { TARGET = 8192, PAGE = 1000, POLL_MS = 500 };
 
 /* ---- talking ---- */
@@ -39,8 +41,7 @@ static void say_refused(const struct ph_ctl_answer *a, const json_t *o)
     free(text);
 }
 
-/* Asks, and reads the answer as JSON: *o, to be released.  Says what is wrong. */
-static int ask(const struct ph_ctl_args *a, const char *method, const char *target,
+int ph_ctl_ask(const struct ph_ctl_args *a, const char *method, const char *target,
                const char *body, json_t **o)
 {
     struct ph_ctl_answer answer;
@@ -64,7 +65,7 @@ static int ask_and_show(const struct ph_ctl_args *a, const char *method, const c
                         const char *body, void (*fn)(const json_t *o, FILE *f))
 {
     json_t *o;
-    int status = ask(a, method, target, body, &o);
+    int status = ph_ctl_ask(a, method, target, body, &o);
     if (status == DONE) {
         if (a->json)
             ph_ctl_show_json(o, stdout);
@@ -104,9 +105,10 @@ static int ask_page(const struct ph_ctl_args *a, uint32_t limit, const char *aft
     if (!add_query(target, "user", a->user) || !add_query(target, "realm", a->realm) ||
         !add_query(target, "client", a->client) || !add_query(target, "peer", a->peer) ||
         !add_query(target, "transport", a->transport) || !add_query(target, "after", after) ||
+        !add_query(target, "fleet", a->all ? "1" : NULL) ||
         !add_query(target, "limit", number))
         return too_long();
-    return ask(a, "GET", target, NULL, o);
+    return ph_ctl_ask(a, "GET", target, NULL, o);
 }
 
 /* Puts the sessions of page behind those of all (page is released), and what is left of it in its place. */
@@ -159,6 +161,12 @@ static bool name_target(char target[static TARGET], const char *what, const char
 
 static void show_ended(const json_t *o, FILE *f)
 {
+    if (json_is_string(json_object_get(o, "asked"))) {
+        char *node = ph_ctl_text_of(o, "asked");
+        fprintf(f, "asked node %s to end it: it does so within a second\n", node);
+        free(node);
+        return;
+    }
     char *user = ph_ctl_text_of(o, "user"), *session = ph_ctl_text_of(o, "session");
     fprintf(f, "ended session %s of user %s\n", session, user);
     free(user);
@@ -176,6 +184,10 @@ static int one_session(const struct ph_ctl_args *a, bool end)
 
 static void show_revoked(const json_t *o, FILE *f)
 {
+    if (json_is_string(json_object_get(o, "asked"))) {
+        fputs("asked all nodes to end the sessions of this user: they do so within a second\n", f);
+        return;
+    }
     fprintf(f, "ended %" JSON_INTEGER_FORMAT " sessions\n",
             json_integer_value(json_object_get(o, "ended")));
 }
@@ -183,7 +195,8 @@ static void show_revoked(const json_t *o, FILE *f)
 static int revoke_user(const struct ph_ctl_args *a)
 {
     char target[TARGET];
-    if (!name_target(target, "users", a->operand) || !add_query(target, "realm", a->realm))
+    if (!name_target(target, "users", a->operand) || !add_query(target, "realm", a->realm) ||
+        !add_query(target, "fleet", a->all ? "1" : NULL))
         return too_long();
     return ask_and_show(a, "DELETE", target, NULL, show_revoked);
 }
@@ -312,6 +325,8 @@ static int run(const struct ph_ctl_args *a)
         return one_session(a, true);
     case PH_CTL_REVOKE:
         return revoke_user(a);
+    case PH_CTL_NODES:
+        return ask_and_show(a, "GET", "/v1/nodes", NULL, ph_ctl_show_nodes);
     case PH_CTL_COUNTERS:
         return ask_and_show(a, "GET", "/v1/counters", NULL,
                             a->all ? show_all_counters : show_some_counters);
@@ -327,6 +342,10 @@ static int run(const struct ph_ctl_args *a)
         return wind_down(a, "/v1/stop", "grace", a->has_grace, a->grace_s);
     case PH_CTL_LOG_LEVEL:
         return log_level(a);
+    case PH_CTL_UPGRADE:
+        return ph_ctl_upgrade(a);
+    case PH_CTL_ADOPT:
+        return ph_ctl_adopt(a);
     }
     return WRONG;
 }

@@ -96,6 +96,59 @@ static void show_certificates(const json_t *list, FILE *f)
     }
 }
 
+static void show_adoption(const json_t *o, FILE *f)
+{
+    char at[32];
+    char *node = ph_ctl_text_of(o, "node"), *error = ph_ctl_text_of(o, "error");
+    if (json_is_true(json_object_get(o, "busy")))
+        line(f, "adopting", "from node %s", node);
+    else if (json_is_string(json_object_get(o, "error")))
+        line(f, "adopted", "nothing from node %s: %s", node, error);
+    else if (json_is_object(o))
+        line(f, "adopted", "%.0f from node %s, %s (%.0f ms)", number(o, "restored"), node,
+             when(at, number(o, "at")), number(o, "ms"));
+    free(node);
+    free(error);
+}
+
+static void show_store(const json_t *o, FILE *f)
+{
+    if (!json_is_object(o))
+        return;
+    char *node = ph_ctl_text_of(o, "node"), *claim = ph_ctl_text_of(o, "claim");
+    bool up = json_is_true(json_object_get(o, "up"));
+    line(f, "store", "node %s, %s, %s%s", node, claim, up ? "up" : "DOWN",
+         json_is_true(json_object_get(o, "behind")) ? ", behind" : "");
+    line(f, "restored", "%.0f at the start, in %.0f ms (%.0f expired, %.0f elsewhere, %.0f not had)",
+         number(o, "restored"), number(o, "restored_ms"), number(o, "expired"),
+         number(o, "elsewhere"), number(o, "not_restored"));
+    if (number(o, "unsealed") > 0 || number(o, "foreign") > 0)
+        line(f, "unreadable", "%.0f records of another fleet-key, %.0f of another version",
+             number(o, "unsealed"), number(o, "foreign"));
+    show_adoption(json_object_get(o, "adoption"), f);
+    free(node);
+    free(claim);
+}
+
+static void show_upgrade(const json_t *o, FILE *f)
+{
+    if (!json_is_object(o))
+        return;
+    const char *state = json_string_value(json_object_get(o, "state"));
+    char at[32], *from = ph_ctl_text_of(o, "from"), *error = ph_ctl_text_of(o, "error");
+    char *plain = ph_ctl_text_of(o, "state");
+    if (state && strcmp(state, "done") == 0)
+        line(f, "upgraded", "from %s, %s: %.0f sessions carried, %.0f lost, %.0f ms", from,
+             when(at, number(o, "at")), number(o, "carried"), number(o, "lost"), number(o, "ms"));
+    else if (state && strcmp(state, "failed") == 0)
+        line(f, "upgrade", "failed, %s: %s", when(at, number(o, "at")), error);
+    else
+        line(f, "upgrade", "%s", plain);
+    free(from);
+    free(error);
+    free(plain);
+}
+
 void ph_ctl_show_status(const json_t *o, FILE *f)
 {
     const json_t *a = json_object_get(o, "allocations"), *c = json_object_get(o, "connections");
@@ -116,6 +169,8 @@ void ph_ctl_show_status(const json_t *o, FILE *f)
     traffic_line(f, "to clients", o, "to_client_packets", "to_client_bytes");
     line(f, "reloads", "%.0f, %.0f refused, the last one %s", number(o, "reloads"),
          number(o, "reload_failures"), when(at, number(o, "reloaded")));
+    show_store(json_object_get(o, "store"), f);
+    show_upgrade(json_object_get(o, "upgrade"), f);
     show_listeners(json_object_get(o, "listeners"), f);
     show_certificates(json_object_get(o, "certificates"), f);
 }
@@ -140,25 +195,35 @@ static char *joined(const json_t *list)
     return text;
 }
 
+static const char *text_or_dash(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    return text ? text : "-";
+}
+
 enum { WIDE = 110 }; /* columns that all of a session needs */
 
 void ph_ctl_show_sessions(const json_t *o, FILE *f)
 {
     const unsigned width = ph_ctl_terminal();
+    const json_t *list = json_object_get(o, "sessions");
+    const bool fleet = json_is_string(json_object_get(json_array_get(list, 0), "node"));
     struct ph_ctl_table t = {
         .columns = width && width < WIDE ? 7 : 9,
         .head = {"SESSION", "USER", "VIA", "CLIENT", "AGE", "UP", "DOWN", "LEFT", "RELAY"},
         .right = {[4] = true, [5] = true, [6] = true, [7] = true},
         .shrink = {[1] = true, [3] = true, [8] = true},
     };
-    const json_t *list = json_object_get(o, "sessions");
     size_t i;
     json_t *s;
     json_array_foreach(list, i, s)
     {
+        char id[128];
+        snprintf(id, sizeof id, "%s%s%s", fleet ? text_or_dash(s, "node") : "", fleet ? "/" : "",
+                 text_or_dash(s, "session"));
         char age[24], left[24], up[16], down[16], *relay = joined(json_object_get(s, "relay"));
         const char *const row[] = {
-            json_string_value(json_object_get(s, "session")),
+            id,
             json_string_value(json_object_get(s, "user")),
             json_string_value(json_object_get(s, "transport")),
             json_string_value(json_object_get(s, "client")),
@@ -176,6 +241,39 @@ void ph_ctl_show_sessions(const json_t *o, FILE *f)
     double more = number(o, "matched") - (double)json_array_size(list);
     if (more > 0)
         fprintf(f, "and %.0f more: --limit 0 shows all\n", more);
+}
+
+/* ---- nodes ---- */
+
+void ph_ctl_show_nodes(const json_t *o, FILE *f)
+{
+    struct ph_ctl_table t = {
+        .columns = 7,
+        .head = {"NODE", "STATE", "LOAD", "SESSIONS", "UP", "VERSION", "AT"},
+        .right = {[2] = true, [3] = true, [4] = true},
+        .shrink = {[6] = true},
+    };
+    size_t i;
+    json_t *n;
+    json_array_foreach(json_object_get(o, "nodes"), i, n)
+    {
+        char load[24], sessions[24], up[24], *at = joined(json_object_get(n, "at"));
+        snprintf(load, sizeof load, "%.1f%%", number(n, "load") / 10);
+        snprintf(sessions, sizeof sessions, "%.0f", number(n, "sessions"));
+        const char *const row[] = {text_or_dash(n, "node"),
+                                   text_or_dash(n, "state"),
+                                   load,
+                                   sessions,
+                                   ph_ctl_span(up, number(n, "up_s")),
+                                   text_or_dash(n, "version"),
+                                   at};
+        ph_ctl_row(&t, row);
+        free(at);
+    }
+    ph_ctl_print(&t, ph_ctl_terminal(), f);
+    ph_ctl_table_fini(&t);
+    if (!json_is_true(json_object_get(o, "connected")))
+        fputs("Redis does not answer: the others cannot be heard\n", f);
 }
 
 void ph_ctl_show_session(const json_t *o, FILE *f)

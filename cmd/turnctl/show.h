@@ -13,6 +13,7 @@
 void ph_ctl_show_status(const json_t *o, FILE *f);
 void ph_ctl_show_sessions(const json_t *o, FILE *f);
 void ph_ctl_show_session(const json_t *o, FILE *f);
+void ph_ctl_show_nodes(const json_t *o, FILE *f);
 void ph_ctl_show_counters(const json_t *o, bool all, FILE *f);
 
 /* A text member made plain, "-" when it is not there; to be freed. */

@@ -8,6 +8,7 @@
 #include "stun/uv/sockaddr.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,47 @@ static int listen_unix(const char *path, mode_t mode)
     return err ? err : fd;
 }
 
+/* ---- sockets of the program before ---- */
+
+/* One that listens there already; -1: none. */
+static int inherited(const struct ph_tadmin_conf *c, enum ph_tadmin_door door, struct ph_addr *at,
+                     const char *path)
+{
+    for (unsigned i = 0; i < c->n_inherit; i++) {
+        const struct ph_thandover_door *x = &c->inherit[i];
+        struct stat st;
+        bool fits = path ? strcmp(x->path, path) == 0 && stat(path, &st) == 0 && S_ISSOCK(st.st_mode)
+                         : ph_addr_eq_ip(&x->at, at) && (!at->port || x->at.port == at->port);
+        if (x->kind != door || !fits)
+            continue;
+        int fd = fcntl(x->fd, F_DUPFD_CLOEXEC, 3);
+        if (fd >= 0 && !path)
+            *at = x->at;
+        return fd;
+    }
+    return -1;
+}
+
+unsigned ph_tadmin_leave(struct ph_tadmin *a, struct ph_thandover_door v[static PH_THANDOVER_DOORS])
+{
+    unsigned n = 0;
+    for (unsigned i = 0; a && i < a->n; i++) {
+        const struct ph__tadmin_place *p = &a->place[i];
+        int fd = MHD_quiesce_daemon(p->mhd);
+        if (fd < 0)
+            continue;
+        v[n] = (struct ph_thandover_door){.kind = (uint8_t)p->door, .at = p->at, .fd = fd};
+        if (p->door == PH_DOOR_SOCKET)
+            snprintf(v[n].path, sizeof v[n].path, "%s", a->socket_path);
+        n++;
+    }
+    if (a) {
+        free(a->socket_path); /* the file stays */
+        a->socket_path = NULL;
+    }
+    return n;
+}
+
 /* ---- doors ---- */
 
 static int fail(char why[static PH_TADMIN_WHY], int err, const char *what, const char *where)
@@ -116,8 +158,8 @@ static int open_door(struct ph_tadmin *a, enum ph_tadmin_door door, int fd,
     return err;
 }
 
-static int open_tcp(struct ph_tadmin *a, enum ph_tadmin_door door, const struct ph_addr *want,
-                    char why[static PH_TADMIN_WHY])
+static int open_tcp(struct ph_tadmin *a, const struct ph_tadmin_conf *c, enum ph_tadmin_door door,
+                    const struct ph_addr *want, char why[static PH_TADMIN_WHY])
 {
     static const char *const WHAT[] = {
         [PH_DOOR_HTTP] = "health and metrics",
@@ -134,7 +176,9 @@ static int open_tcp(struct ph_tadmin *a, enum ph_tadmin_door door, const struct 
                  ph_addr_text(want, text));
         return PH_E_ARG;
     }
-    int fd = listen_tcp(&at);
+    int fd = inherited(c, door, &at, NULL);
+    if (fd < 0)
+        fd = listen_tcp(&at);
     int err = fd < 0 ? fd : open_door(a, door, fd, &at, token);
     return err ? fail(why, err, WHAT[door], ph_addr_text(want, text)) : 0;
 }
@@ -145,7 +189,9 @@ static int open_socket(struct ph_tadmin *a, const struct ph_tadmin_conf *c,
     struct stat st;
     if (!c->api_socket || !*c->api_socket)
         return 0;
-    int fd = listen_unix(c->api_socket, c->api_socket_mode ? c->api_socket_mode : 0660);
+    int fd = inherited(c, PH_DOOR_SOCKET, NULL, c->api_socket);
+    if (fd < 0)
+        fd = listen_unix(c->api_socket, c->api_socket_mode ? c->api_socket_mode : 0660);
     if (fd < 0)
         return fail(why, fd, "the API", c->api_socket);
     if (stat(c->api_socket, &st) == 0) {
@@ -283,13 +329,13 @@ static int open_all(struct ph_tadmin *a, const struct ph_tadmin_conf *c,
     if (err)
         snprintf(why, PH_TADMIN_WHY, "cannot start a thread: %s", ph_strerror(err));
     if (!err)
-        err = open_tcp(a, PH_DOOR_HTTP, &c->http, why);
+        err = open_tcp(a, c, PH_DOOR_HTTP, &c->http, why);
     if (!err)
         err = open_socket(a, c, why);
     if (!err)
-        err = open_tcp(a, PH_DOOR_API, &c->api, why);
+        err = open_tcp(a, c, PH_DOOR_API, &c->api, why);
     if (!err)
-        err = open_tcp(a, PH_DOOR_WEB, &c->web, why);
+        err = open_tcp(a, c, PH_DOOR_WEB, &c->web, why);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return err;
 }

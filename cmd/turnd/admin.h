@@ -8,12 +8,17 @@
  *
  *     GET    /v1/status                      state, version, uptime, workers, counts, listeners, certificates
  *     GET    /v1/sessions?user=&realm=&client=&peer=&transport=&limit=&after=   also `matched` and `next` (for after=)
+ *                                            with fleet=1 those of all nodes, each with its `node`
  *     GET    /v1/sessions/ID                 one, with its peers
- *     DELETE /v1/sessions/ID
- *     DELETE /v1/users/NAME?realm=           revoke: ends all sessions of a user
+ *     DELETE /v1/sessions/ID                 also NODE%2FID, of any node of the fleet
+ *     DELETE /v1/users/NAME?realm=           revoke: ends all sessions of a user; with fleet=1 on all nodes
+ *     GET    /v1/nodes                       the nodes of the fleet, this one first
  *     GET    /v1/counters
  *     POST   /v1/drain {"deadline": s}       DELETE /v1/drain: serve again
  *     POST   /v1/reload                      POST /v1/stop {"grace": s}
+ *     POST   /v1/upgrade {"program": path}   another program goes on in our place; on the UNIX socket alone.  How it
+ *                                            comes out is in `upgrade` of the status
+ *     POST   /v1/adopt {"node": name}        take over what fits; how it comes out is in `store` of the status
  *     GET    /v1/log                         PUT /v1/log {"level": "debug"}
  *     GET    /v1/credentials?ttl=            iceServers with a short-lived user, to test with
  *
@@ -24,6 +29,7 @@
 #ifndef PH_TURND_ADMIN_H
 #define PH_TURND_ADMIN_H
 
+#include "cmd/turnd/handover.h"
 #include "cmd/turnd/metrics.h"
 #include "cmd/turnd/ops.h"
 
@@ -38,6 +44,9 @@ struct ph_tadmin_conf {
     uint32_t api_socket_mode;         /* 0660 */
     struct ph_addr api;
     struct ph_addr web;
+    const struct ph_thandover_door *inherit; /* n_inherit sockets that listen already, to be used where they fit; those that are
+                                                not used stay the caller's */
+    unsigned n_inherit;
     const char *token; /* for api over TCP, and web elsewhere than on loopback; required there */
 };
 
@@ -52,6 +61,10 @@ int ph_tadmin_start(struct ph_tadmin **a, const struct ph_tadmin_conf *c, struct
  * main thread: either has to go on meanwhile, so with workers = 0 or before ph_tops_end this is not for the main
  * thread.  NULL: nothing. */
 void ph_tadmin_stop(struct ph_tadmin *a);
+
+/* Accepts no more: its sockets go on listening, and are the caller's; what comes waits there.  Stop it then.  Returns how
+ * many. */
+unsigned ph_tadmin_leave(struct ph_tadmin *a, struct ph_thandover_door v[static PH_THANDOVER_DOORS]);
 
 /* The endpoints as bound, so that the peer policy can deny them. */
 unsigned ph_tadmin_endpoints(const struct ph_tadmin *a, struct ph_addr *v, unsigned max);

@@ -100,18 +100,18 @@ json_t *ph__tadmin_addr(const struct ph_addr *a)
     return a->family == PH_AF_NONE ? json_null() : json_string(ph_addr_text(a, text));
 }
 
-static void set_uint(json_t *o, const char *key, uint64_t v)
+void ph__tadmin_set_uint(json_t *o, const char *key, uint64_t v)
 {
     json_object_set_new(o, key, json_integer((json_int_t)(v > INT64_MAX ? INT64_MAX : v)));
 }
 
-static void set_word(json_t *o, const char *key, const char *word)
+void ph__tadmin_set_word(json_t *o, const char *key, const char *word)
 {
     json_object_set_new(o, key, json_string(word));
 }
 
 /* A time in seconds since 1970, null for none. */
-static void set_time(json_t *o, const char *key, int64_t at)
+void ph__tadmin_set_time(json_t *o, const char *key, int64_t at)
 {
     json_object_set_new(o, key, at ? json_integer(at) : json_null());
 }
@@ -126,6 +126,7 @@ struct view {
     char realm[PH_TADMIN_TEXT];
     struct ph_tls_info cert[CERTS];
     unsigned n_certs;
+    struct ph__tadmin_state *state;
     unsigned count;
     bool ok;
     char text[PH_TOPS_TEXT];
@@ -138,6 +139,7 @@ static void look(void *ctx)
     snprintf(v->realm, sizeof v->realm, "%s", r->conf && r->conf->realm ? r->conf->realm : "");
     while (r->tls && v->n_certs < CERTS && ph_tls_info(r->tls, v->n_certs, &v->cert[v->n_certs]))
         v->n_certs++;
+    v->state = ph__tadmin_state_look(v->a->ops);
     v->ok = true;
 }
 
@@ -184,18 +186,18 @@ static json_t *transports(const struct ph_turn_uv_stats *s)
 {
     static const char *const NAMES[] = {"udp", "tcp", "tls", "dtls", "tcp_relay"};
     json_t *o = json_object();
-    set_uint(o, "total", s->allocations_now);
+    ph__tadmin_set_uint(o, "total", s->allocations_now);
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-        set_uint(o, NAMES[i], s->allocations_by[i]);
+        ph__tadmin_set_uint(o, NAMES[i], s->allocations_by[i]);
     return o;
 }
 
 static json_t *connections(const struct ph_turn_uv_stats *s)
 {
     json_t *o = json_object();
-    set_uint(o, "tcp", s->stream.now - s->stream.tls_now);
-    set_uint(o, "tls", s->stream.tls_now);
-    set_uint(o, "dtls", s->dtls.now);
+    ph__tadmin_set_uint(o, "tcp", s->stream.now - s->stream.tls_now);
+    ph__tadmin_set_uint(o, "tls", s->stream.tls_now);
+    ph__tadmin_set_uint(o, "dtls", s->dtls.now);
     return o;
 }
 
@@ -206,8 +208,8 @@ static json_t *listeners(const struct ph_trun *r)
         struct ph_addr at = r->plan.listener[i];
         json_t *o = json_object();
         ph_turn_uv_local(r->server, i, &at);
-        set_word(o, "protocol", at.proto == PH_UDP ? "udp" : "tcp");
-        set_word(o, "speaks", ph_tplan_speaks(&r->plan, i));
+        ph__tadmin_set_word(o, "protocol", at.proto == PH_UDP ? "udp" : "tcp");
+        ph__tadmin_set_word(o, "speaks", ph_tplan_speaks(&r->plan, i));
         json_object_set_new(o, "address", ph__tadmin_addr(&at));
         json_object_set_new(o, "external", ph__tadmin_addr(&r->plan.listener_external[i]));
         json_array_append_new(v, o);
@@ -221,8 +223,8 @@ static json_t *certificates(const struct view *v)
     for (unsigned i = 0; i < v->n_certs; i++) {
         json_t *o = json_object();
         ph__tadmin_set_text(o, "names", ph_str(v->cert[i].names));
-        set_time(o, "not_before", v->cert[i].not_before_s);
-        set_time(o, "not_after", v->cert[i].not_after_s);
+        ph__tadmin_set_time(o, "not_before", v->cert[i].not_before_s);
+        ph__tadmin_set_time(o, "not_after", v->cert[i].not_after_s);
         ph__tadmin_set_text(o, "fingerprint", ph_str(v->cert[i].fingerprint));
         json_array_append_new(list, o);
     }
@@ -237,25 +239,26 @@ static void give_status(struct view *v, struct ph__tadmin_reply *out)
         return;
     ph_turn_uv_stats(o->run->server, UINT32_MAX, &s);
     json_t *j = json_object();
-    set_word(j, "state", ph_tword_state(o->state));
-    set_word(j, "version", PH_VERSION);
-    set_uint(j, "pid", (uint64_t)getpid());
-    set_time(j, "started", o->started_s);
-    set_uint(j, "uptime_s", (uint64_t)(time(NULL) > o->started_s ? time(NULL) - o->started_s : 0));
+    ph__tadmin_set_word(j, "state", ph_tword_state(o->state));
+    ph__tadmin_set_word(j, "version", PH_VERSION);
+    ph__tadmin_set_uint(j, "pid", (uint64_t)getpid());
+    ph__tadmin_set_time(j, "started", o->started_s);
+    ph__tadmin_set_uint(j, "uptime_s", (uint64_t)(time(NULL) > o->started_s ? time(NULL) - o->started_s : 0));
     ph__tadmin_set_text(j, "realm", ph_str(v->realm));
-    set_uint(j, "workers", ph_turn_uv_workers(o->run->server));
+    ph__tadmin_set_uint(j, "workers", ph_turn_uv_workers(o->run->server));
     json_object_set_new(j, "allocations", transports(&s));
     json_object_set_new(j, "connections", connections(&s));
-    set_uint(j, "to_peer_packets", s.turn.to_peer_packets);
-    set_uint(j, "to_peer_bytes", s.turn.to_peer_bytes);
-    set_uint(j, "to_client_packets", s.turn.to_client_packets);
-    set_uint(j, "to_client_bytes", s.turn.to_client_bytes);
-    set_time(j, "drain_until", o->drain_until_s);
-    set_uint(j, "reloads", o->reloads);
-    set_uint(j, "reload_failures", o->reload_failures);
-    set_time(j, "reloaded", o->reloaded_s);
+    ph__tadmin_set_uint(j, "to_peer_packets", s.turn.to_peer_packets);
+    ph__tadmin_set_uint(j, "to_peer_bytes", s.turn.to_peer_bytes);
+    ph__tadmin_set_uint(j, "to_client_packets", s.turn.to_client_packets);
+    ph__tadmin_set_uint(j, "to_client_bytes", s.turn.to_client_bytes);
+    ph__tadmin_set_time(j, "drain_until", o->drain_until_s);
+    ph__tadmin_set_uint(j, "reloads", o->reloads);
+    ph__tadmin_set_uint(j, "reload_failures", o->reload_failures);
+    ph__tadmin_set_time(j, "reloaded", o->reloaded_s);
     json_object_set_new(j, "listeners", listeners(o->run));
     json_object_set_new(j, "certificates", certificates(v));
+    ph__tadmin_state_tell(v->state, j, &s.store);
     ph__tadmin_json(out, 200, j);
 }
 
@@ -267,7 +270,7 @@ static void give_counters(struct ph_tadmin *a, struct ph__tadmin_reply *out)
     json_t *all = json_object(), *o;
     ph_turn_uv_stats(a->ops->run->server, UINT32_MAX, &s);
 #define GROUP(key)       json_object_set_new(all, key, o = json_object())
-#define PH_X(name, text) set_uint(o, #name, from->name);
+#define PH_X(name, text) ph__tadmin_set_uint(o, #name, from->name);
     GROUP("turn");
     {
         const struct ph_turnd_stats *from = &s.turn;
@@ -298,15 +301,20 @@ static void give_counters(struct ph_tadmin *a, struct ph__tadmin_reply *out)
         const struct ph_userdb_stats *from = &s.userdb;
         PH_USERDB_COUNTERS(PH_X)
     }
+    GROUP("store");
+    {
+        const struct ph_store_stats *from = &s.store;
+        PH_STORE_COUNTERS(PH_X)
+    }
 #undef PH_X
     GROUP("shell");
 #undef GROUP
-    set_uint(o, "relay_opened", s.relay_opened);
-    set_uint(o, "relay_open_failed", s.relay_open_failed);
-    set_uint(o, "icmp_errors", s.icmp_errors);
-    set_uint(o, "park_full", s.park_full);
-    set_uint(o, "moved_in", s.moved_in);
-    set_uint(o, "moved_out", s.moved_out);
+    ph__tadmin_set_uint(o, "relay_opened", s.relay_opened);
+    ph__tadmin_set_uint(o, "relay_open_failed", s.relay_open_failed);
+    ph__tadmin_set_uint(o, "icmp_errors", s.icmp_errors);
+    ph__tadmin_set_uint(o, "park_full", s.park_full);
+    ph__tadmin_set_uint(o, "moved_in", s.moved_in);
+    ph__tadmin_set_uint(o, "moved_out", s.moved_out);
     ph__tadmin_json(out, 200, all);
 }
 
@@ -326,15 +334,15 @@ static void give_result(struct view *v, struct ph__tadmin_reply *out)
         ph__tadmin_set_text(o, "text", ph_str(v->text));
         break;
     case PH_DO_REVOKE:
-        set_uint(o, "ended", v->count);
+        ph__tadmin_set_uint(o, "ended", v->count);
         break;
     case PH_DO_LOG:
     case PH_DO_SET_LOG:
-        set_word(o, "level", ph_tword_level(v->a->ops->log->log.level));
+        ph__tadmin_set_word(o, "level", ph_tword_level(v->a->ops->log->log.level));
         break;
     default:
-        set_word(o, "state", ph_tword_state(v->a->ops->state));
-        set_time(o, "drain_until", v->a->ops->drain_until_s);
+        ph__tadmin_set_word(o, "state", ph_tword_state(v->a->ops->state));
+        ph__tadmin_set_time(o, "drain_until", v->a->ops->drain_until_s);
         break;
     }
     ph__tadmin_json(out, v->c->what == PH_DO_STOP ? 202 : 200, o);
@@ -404,13 +412,16 @@ void ph__tadmin_do(struct ph_tadmin *a, const struct ph_tadmin_command *c,
         give_metrics(a, out);
         return;
     case PH_DO_SESSIONS:
-        ph__tadmin_sessions(a, c, out);
+        (c->fleet ? ph__tadmin_fleet_sessions : ph__tadmin_sessions)(a, c, out);
+        return;
+    case PH_DO_NODES:
+        ph__tadmin_nodes(a, out);
         return;
     case PH_DO_SESSION:
         ph__tadmin_session(a, c, out);
         return;
     case PH_DO_END:
-        ph__tadmin_end(a, c, out);
+        (*c->node ? ph__tadmin_fleet_order : ph__tadmin_end)(a, c, out);
         return;
     case PH_DO_COUNTERS:
         give_counters(a, out);
@@ -418,8 +429,18 @@ void ph__tadmin_do(struct ph_tadmin *a, const struct ph_tadmin_command *c,
     case PH_DO_CREDENTIALS:
         ph__tadmin_credentials(a, c, out);
         return;
+    case PH_DO_UPGRADE:
+        ph__tadmin_upgrade(a, c, out);
+        return;
+    case PH_DO_ADOPT:
+        ph__tadmin_adopt(a, c, out);
+        return;
     default:
         break;
+    }
+    if (c->what == PH_DO_REVOKE && c->fleet) {
+        ph__tadmin_fleet_order(a, c, out);
+        return;
     }
     v = calloc(1, sizeof *v);
     if (!v) {

@@ -6,6 +6,8 @@
  *   admin_route.c     what a request asks for, and whether it may (admin_guard.c): no I/O
  *   admin_api.c       the JSON API
  *   admin_sessions.c  ... its sessions
+ *   admin_fleet.c     ... the nodes of the fleet, and what they have
+ *   admin_state.c     ... the store, upgrades, adoption
  *   admin_creds.c     ... iceServers to test with
  *   admin_web.c       the files of the web page
  */
@@ -109,6 +111,26 @@ void ph__tadmin_set_text(json_t *o, const char *key, struct ph_slice s);
 /* An address as JSON; null for PH_AF_NONE. */
 json_t *ph__tadmin_addr(const struct ph_addr *a);
 
+/* Numbers, constant words and times (null for 0) as members. */
+void ph__tadmin_set_uint(json_t *o, const char *key, uint64_t v);
+void ph__tadmin_set_word(json_t *o, const char *key, const char *word);
+void ph__tadmin_set_time(json_t *o, const char *key, int64_t at);
+
+/* ---- admin_state.c ---- */
+
+/* Puts `store` and `upgrade` into the status.  Main thread: what is to be told is looked at ... */
+struct ph__tadmin_state;
+struct ph__tadmin_state *ph__tadmin_state_look(struct ph_tops *o); /* NULL: out of memory */
+
+/* ... any thread: and told, with what the workers say; frees it. */
+void ph__tadmin_state_tell(struct ph__tadmin_state *s, json_t *o, const struct ph_store_stats *sum);
+
+/* UPGRADE, ADOPT. */
+void ph__tadmin_upgrade(struct ph_tadmin *a, const struct ph_tadmin_command *c,
+                        struct ph__tadmin_reply *out);
+void ph__tadmin_adopt(struct ph_tadmin *a, const struct ph_tadmin_command *c,
+                      struct ph__tadmin_reply *out);
+
 /* ---- admin_sessions.c ---- */
 
 void ph__tadmin_sessions(struct ph_tadmin *a, const struct ph_tadmin_command *c,
@@ -117,6 +139,19 @@ void ph__tadmin_session(struct ph_tadmin *a, const struct ph_tadmin_command *c,
                         struct ph__tadmin_reply *out);
 void ph__tadmin_end(struct ph_tadmin *a, const struct ph_tadmin_command *c,
                     struct ph__tadmin_reply *out);
+
+/* The sessions of this server alone, as ph__tadmin_sessions answers; NULL: out of memory. */
+json_t *ph__tadmin_own_sessions(struct ph_tadmin *a, const struct ph_tadmin_command *c);
+
+/* ---- admin_fleet.c ---- */
+
+void ph__tadmin_nodes(struct ph_tadmin *a, struct ph__tadmin_reply *out);
+/* The same for all nodes: what they have written down of their sessions. */
+void ph__tadmin_fleet_sessions(struct ph_tadmin *a, const struct ph_tadmin_command *c,
+                               struct ph__tadmin_reply *out);
+/* Asks a node to end a session, or all of them to revoke a user. */
+void ph__tadmin_fleet_order(struct ph_tadmin *a, const struct ph_tadmin_command *c,
+                            struct ph__tadmin_reply *out);
 
 /* ---- admin_creds.c ---- */
 

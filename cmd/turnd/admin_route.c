@@ -2,6 +2,7 @@
  * Targets and bodies of the JSON API: tables of paths, parameters and members.
  */
 #include "cmd/turnd/admin_route.h"
+#include "cmd/turnd/conf.h"
 #include "cmd/turnd/words.h"
 
 #include <jansson.h>
@@ -20,6 +21,7 @@ enum {
     Q_LIMIT = 32,
     Q_AFTER = 64,
     Q_TTL = 128,
+    Q_FLEET = 256,
     Q_LIST = Q_USER | Q_REALM | Q_CLIENT | Q_PEER | Q_TRANSPORT | Q_LIMIT | Q_AFTER
 };
 
@@ -29,7 +31,8 @@ enum { SEGMENTS = 3, ANY = 0xF, API = 1 << PH_DOOR_SOCKET | 1 << PH_DOOR_API | 1
 static const struct route {
     const char *segment[SEGMENTS]; /* {""}: the root */
     const char *method;
-    uint8_t what, doors, query;
+    uint8_t what, doors;
+    uint16_t query;
     bool changes, body;
 } routes[] = {
     {{""},
@@ -42,15 +45,18 @@ static const struct route {
     {{"healthz"}, "GET", PH_DO_HEALTH, ANY, 0, false, false},
     {{"readyz"}, "GET", PH_DO_READY, ANY, 0, false, false},
     {{"v1", "status"}, "GET", PH_DO_STATUS, API, 0, false, false},
-    {{"v1", "sessions"}, "GET", PH_DO_SESSIONS, API, Q_LIST, false, false},
+    {{"v1", "sessions"}, "GET", PH_DO_SESSIONS, API, Q_LIST | Q_FLEET, false, false},
     {{"v1", "sessions", "*"}, "GET", PH_DO_SESSION, API, 0, false, false},
     {{"v1", "sessions", "*"}, "DELETE", PH_DO_END, API, 0, true, false},
-    {{"v1", "users", "*"}, "DELETE", PH_DO_REVOKE, API, Q_REALM, true, false},
+    {{"v1", "users", "*"}, "DELETE", PH_DO_REVOKE, API, Q_REALM | Q_FLEET, true, false},
+    {{"v1", "nodes"}, "GET", PH_DO_NODES, API, 0, false, false},
     {{"v1", "counters"}, "GET", PH_DO_COUNTERS, API, 0, false, false},
     {{"v1", "drain"}, "POST", PH_DO_DRAIN, API, 0, true, true},
     {{"v1", "drain"}, "DELETE", PH_DO_UNDRAIN, API, 0, true, false},
     {{"v1", "reload"}, "POST", PH_DO_RELOAD, API, 0, true, true},
     {{"v1", "stop"}, "POST", PH_DO_STOP, API, 0, true, true},
+    {{"v1", "upgrade"}, "POST", PH_DO_UPGRADE, 1 << PH_DOOR_SOCKET, 0, true, true},
+    {{"v1", "adopt"}, "POST", PH_DO_ADOPT, API, 0, true, true},
     {{"v1", "log"}, "GET", PH_DO_LOG, API, 0, false, false},
     {{"v1", "log"}, "PUT", PH_DO_SET_LOG, API, 0, true, true},
     {{"v1", "credentials"}, "GET", PH_DO_CREDENTIALS, API, Q_TTL, false, false},
@@ -152,6 +158,9 @@ static unsigned take_parameter(struct ph_tadmin_command *c, unsigned which,
         return take_addr(&c->client, "client", v->b, p);
     case Q_PEER:
         return take_addr(&c->peer, "peer", v->b, p);
+    case Q_FLEET:
+        c->fleet = v->n == 1 && *v->b == '1';
+        return c->fleet || (v->n == 1 && *v->b == '0') ? 0 : WRONG(p, 400, "fleet: give 0 or 1");
     case Q_TRANSPORT:
         return take_transport(&c->transport, v->b, p);
     case Q_LIMIT:
@@ -170,7 +179,7 @@ static const struct {
     unsigned which;
 } parameters[] = {{"user", Q_USER},           {"realm", Q_REALM}, {"client", Q_CLIENT},
                   {"peer", Q_PEER},           {"limit", Q_LIMIT}, {"after", Q_AFTER},
-                  {"transport", Q_TRANSPORT}, {"ttl", Q_TTL}};
+                  {"transport", Q_TRANSPORT}, {"ttl", Q_TTL},     {"fleet", Q_FLEET}};
 
 enum { PARAMETERS = sizeof parameters / sizeof *parameters };
 
@@ -253,6 +262,18 @@ static const char *methods(const struct route *first, const struct ph_slice *seg
     return TEXT[get ? (del ? 1 : put ? 2 : 0) : post ? (del ? 4 : 5) : 3];
 }
 
+/* The number of a session, or "NODE/NUMBER". */
+static bool read_session(struct ph_tadmin_command *c, const char *text)
+{
+    const char *slash = strchr(text, '/');
+    const size_t n = slash ? (size_t)(slash - text) : 0;
+    if (slash && (c->what != PH_DO_END || n == 0 || n >= sizeof c->node))
+        return false;
+    memcpy(c->node, text, n);
+    c->node[n] = '\0';
+    return read_number(slash ? slash + 1 : text, 0, UINT64_MAX, &c->session);
+}
+
 /* The "*" of a path. */
 static unsigned read_name(struct ph_tadmin_command *c, struct ph_slice s,
                           struct ph_tadmin_problem *p)
@@ -262,7 +283,7 @@ static unsigned read_name(struct ph_tadmin_command *c, struct ph_slice s,
         return WRONG(p, 400, "the last part of the path is missing, too long or badly encoded");
     if (c->what == PH_DO_REVOKE)
         c->user = text;
-    else if (!read_number(text.b, 0, UINT64_MAX, &c->session))
+    else if (!read_session(c, text.b))
         return WRONG(p, 400, "the number of a session has digits alone");
     return 0;
 }
@@ -367,6 +388,29 @@ static unsigned read_seconds(uint32_t *out, const char *key, const json_t *v,
     return 0;
 }
 
+static unsigned read_program(struct ph_tadmin_text *t, const json_t *v,
+                             struct ph_tadmin_problem *p)
+{
+    const char *text = json_string_value(v);
+    if (!text || *text != '/' || strlen(text) != json_string_length(v) ||
+        strlen(text) >= sizeof t->b)
+        return WRONG(p, 400, "program: give the whole path of a program");
+    t->given = true;
+    t->n = (uint16_t)strlen(text);
+    memcpy(t->b, text, t->n + 1u);
+    return 0;
+}
+
+static unsigned read_node(char node[static PH_TADMIN_NODE], const json_t *v,
+                          struct ph_tadmin_problem *p)
+{
+    const char *text = json_string_value(v);
+    if (!text || strlen(text) != json_string_length(v) || !ph_tconf_is_node(text))
+        return WRONG(p, 400, "node: give the name of a node");
+    memcpy(node, text, strlen(text) + 1);
+    return 0;
+}
+
 static unsigned read_level(enum ph_log_level *out, const json_t *v, struct ph_tadmin_problem *p)
 {
     for (unsigned i = PH_LOG_ERROR; json_is_string(v) && i <= PH_LOG_DEBUG; i++)
@@ -388,6 +432,10 @@ static unsigned read_object(struct ph_tadmin_command *c, json_t *o, struct ph_ta
             status = read_seconds(&c->seconds, "deadline", v, p);
         else if (c->what == PH_DO_STOP && strcmp(key, "grace") == 0)
             status = read_seconds(&c->seconds, "grace", v, p);
+        else if (c->what == PH_DO_UPGRADE && strcmp(key, "program") == 0)
+            status = read_program(&c->program, v, p);
+        else if (c->what == PH_DO_ADOPT && strcmp(key, "node") == 0)
+            status = read_node(c->node, v, p);
         else if (c->what == PH_DO_SET_LOG && strcmp(key, "level") == 0)
             status = read_level(&c->level, v, p);
         else
@@ -397,6 +445,8 @@ static unsigned read_object(struct ph_tadmin_command *c, json_t *o, struct ph_ta
     }
     if (c->what == PH_DO_SET_LOG && json_object_size(o) == 0)
         return WRONG(p, 400, "level: give error, warning, info or debug");
+    if (c->what == PH_DO_ADOPT && !*c->node)
+        return WRONG(p, 400, "node: give the name of a node");
     return 0;
 }
 
@@ -407,7 +457,7 @@ unsigned ph_tadmin_body(struct ph_tadmin_command *c, struct ph_slice body,
         return WRONG(p, 413, "the body is longer than %d bytes", PH_TADMIN_BODY);
     if (!c->body && body.n)
         return WRONG(p, 400, "a body is not wanted here");
-    if (body.n == 0 && c->what != PH_DO_SET_LOG)
+    if (body.n == 0 && c->what != PH_DO_SET_LOG && c->what != PH_DO_ADOPT)
         return 0;
     json_t *o = body.n ? json_loadb((const char *)body.p, body.n, JSON_REJECT_DUPLICATES, NULL)
                        : json_object();

@@ -33,6 +33,7 @@ enum {
     PH_TADMIN_LIST_MAX = 1000,   /* the most */
     PH_TADMIN_TTL_S = 600,       /* of credentials to test with */
     PH_TADMIN_PAGE = 64,         /* bytes of the path of a page's file */
+    PH_TADMIN_NODE = 64,         /* of the name of a node, terminator included */
     PH_TADMIN_SPAN_S = 31536000, /* the longest deadline: a year */
     PH_TADMIN_PROBLEM = 192
 };
@@ -66,6 +67,9 @@ enum ph_tadmin_what {
     PH_DO_LOG,
     PH_DO_SET_LOG,
     PH_DO_CREDENTIALS,
+    PH_DO_UPGRADE,
+    PH_DO_ADOPT,
+    PH_DO_NODES,
     PH_DO_COUNT
 };
 
@@ -81,6 +85,9 @@ struct ph_tadmin_command {
     bool body;                 /* it takes one */
     char page[PH_TADMIN_PAGE]; /* PAGE: the path, "/app.js" */
     uint64_t session;          /* SESSION, END */
+    char node[PH_TADMIN_NODE]; /* END: on this node of the fleet, "": on this one; ADOPT: from this one */
+    struct ph_tadmin_text program; /* UPGRADE: an absolute path; not given: the one we were started as */
+    bool fleet;                /* SESSIONS, REVOKE: on all nodes */
     struct ph_tadmin_text user, realm;
     struct ph_addr client, peer; /* PH_AF_NONE: any; port 0: any port */
     uint8_t transport;           /* PH_PROTO_NONE: any */

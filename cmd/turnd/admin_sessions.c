@@ -216,18 +216,24 @@ static json_t *list_json(const struct listing *l)
     return o;
 }
 
-void ph__tadmin_sessions(struct ph_tadmin *a, const struct ph_tadmin_command *c,
-                         struct ph__tadmin_reply *out)
+json_t *ph__tadmin_own_sessions(struct ph_tadmin *a, const struct ph_tadmin_command *c)
 {
     struct listing l = {.a = a, .c = c, .heap = calloc(c->limit, sizeof(struct entry *))};
     if (l.heap) {
         ph_turn_uv_list(a->ops->run->server, on_session, &l);
         qsort(l.heap, l.n, sizeof *l.heap, compare);
     }
-    ph__tadmin_json(out, 200, l.heap && !l.no_memory ? list_json(&l) : NULL);
+    json_t *o = l.heap && !l.no_memory ? list_json(&l) : NULL;
     for (unsigned i = 0; i < l.n; i++)
         free(l.heap[i]);
     free(l.heap);
+    return o;
+}
+
+void ph__tadmin_sessions(struct ph_tadmin *a, const struct ph_tadmin_command *c,
+                         struct ph__tadmin_reply *out)
+{
+    ph__tadmin_json(out, 200, ph__tadmin_own_sessions(a, c));
 }
 
 /* ---- one ---- */

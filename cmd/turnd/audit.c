@@ -6,12 +6,16 @@
  *     allocation ended session=001000000000000007 ... reason=released duration=12.345 to_peer_packets=10
  *         to_peer_bytes=1600 to_client_packets=9 to_client_bytes=1440 dropped=0 peers=198.51.100.7,+3
  *
+ *     allocation restored session=... (by another process, from the store)
+ *     allocation kept for a restart session=... node="turn-1" (at the end of the process, with redis-statedb)
+ *
  * (each on one line; with log-format=json the same as members).  The session's number is never used twice; slot is the
  * worker and the allocation's place there, which is used again later.  The user and the realm are what the client
  * has sent: they are quoted and escaped.
  */
 #include "cmd/common/log.h"
 #include "cmd/turnd/run.h"
+#include "cmd/turnd/state.h"
 #include "cmd/turnd/words.h"
 #include "stun/uv/loop.h"
 
@@ -81,12 +85,24 @@ static bool is_wanted(const struct ph_trun *r)
     return r->env.log && r->env.log->level >= PH_LOG_INFO;
 }
 
+/* What an upgrade carries over has never been away. */
 static void log_up(const struct ph_trun *r, unsigned worker, const struct ph_turnd_info *i)
 {
     struct entry e;
     describe(&e, r, worker, i);
-    add_uint(&e, "lifetime", (uint64_t)((i->expires_at - i->created_at) / PH_SEC(1)));
-    ph_log_fields(&r->env, PH_LOG_INFO, "allocation made", e.f, e.n);
+    add_uint(&e, "lifetime",
+             (uint64_t)((i->expires_at - (i->restored ? ph_now() : i->created_at)) / PH_SEC(1)));
+    ph_log_fields(&r->env, r->inherit ? PH_LOG_DEBUG : PH_LOG_INFO,
+                  i->restored ? "allocation restored" : "allocation made", e.f, e.n);
+}
+
+/* It goes on in another process. */
+static void log_kept(const struct ph_trun *r, unsigned worker, const struct ph_turnd_info *i)
+{
+    struct entry e;
+    describe(&e, r, worker, i);
+    add_word(&e, "node", r->conf->node);
+    ph_log_fields(&r->env, PH_LOG_INFO, "allocation kept for a restart", e.f, e.n);
 }
 
 static void log_down(const struct ph_trun *r, unsigned worker, const struct ph_turnd_info *i,
@@ -126,9 +142,31 @@ void ph_trun_audit(void *ctx, unsigned worker, const struct ph_turnd_ev *ev)
         log_down(r, worker, &ev->info, ph_tword_reason(ev->reason));
 }
 
+bool ph_trun_can_carry(const struct ph_turnd_info *i)
+{
+    return i->mobile || (i->client.proto == PH_UDP && !i->tcp);
+}
+
+static bool log_lost(void *ctx, unsigned worker, const struct ph_turnd_info *info)
+{
+    if (!ph_trun_can_carry(info))
+        log_down(ctx, worker, info, "upgrade");
+    return true;
+}
+
+void ph_trun_audit_lost(struct ph_trun *r)
+{
+    if (is_wanted(r))
+        ph_turn_uv_list(r->server, log_lost, r);
+}
+
 static bool log_end(void *ctx, unsigned worker, const struct ph_turnd_info *info)
 {
-    log_down(ctx, worker, info, "shutdown");
+    const struct ph_trun *r = ctx;
+    if (ph_tstate_keeps(r->state, info))
+        log_kept(r, worker, info);
+    else
+        log_down(r, worker, info, "shutdown");
     return true;
 }
 

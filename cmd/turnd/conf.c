@@ -36,6 +36,8 @@ void ph_tconf_init(struct ph_tconf *c)
         .prom_path = "/metrics",
         .api_socket_mode = "660",
         .web_port = 8080,
+        .state_wait_ms = 1000,
+        .fleet_redirect = PH_TCONF_REDIRECT_DRAIN,
         .log_level = PH_LOG_INFO,
     };
     if (!getcwd(c->dir, sizeof c->dir))
@@ -47,6 +49,9 @@ void ph_tconf_fini(struct ph_tconf *c)
     ph_opts_free(c->opts);
     c->opts = NULL;
     ph_wipe(&c->redis, sizeof c->redis);
+    ph_wipe(&c->stats_redis, sizeof c->stats_redis);
+    ph_wipe(&c->state_redis, sizeof c->state_redis);
+    ph_wipe(&c->fleet, sizeof c->fleet);
     ph_wipe(c->token, sizeof c->token);
     ph_wipe(c->test_secret, sizeof c->test_secret);
 }
@@ -176,6 +181,7 @@ void ph_tconf_apply(struct ph_tconf *c)
     ph__tconf_take_lists(c);
     ph__tconf_find_certs(c);
     ph__tconf_take_operation(c);
+    ph__tconf_take_state(c);
     ph__tconf_check(c);
     ph__tconf_take_realms(c);
 }
@@ -192,8 +198,10 @@ void ph_tconf_read(struct ph_tconf *c, int argc, char **argv)
     c->help = is_on(c, "help");
     c->version = is_on(c, "version");
     c->print = is_on(c, "print-config");
-    if (c->help || c->version || c->print)
+    c->state_version = is_on(c, "state-version");
+    if (c->help || c->version || c->print || c->state_version)
         return;
+    ph__tconf_read_env(c);
     if (!is_on(c, "no-config"))
         find_file(c);
     ph_tconf_apply(c);
@@ -207,6 +215,7 @@ void ph_tconf_reread(struct ph_tconf *c, const struct ph_tconf *was)
     memcpy(c->default_key, was->default_key, sizeof c->default_key);
     memcpy(c->test_secret, was->test_secret, sizeof c->test_secret);
     ph_opts_copy_argv(c->opts, was->opts);
+    ph__tconf_read_env(c);
     if (*was->file) {
         ph_tconf_path(was, was->file, c->file);
         read_file(c);

@@ -3,7 +3,7 @@
  *
  * Steps, none of which opens a socket:
  *
- *     ph_tconf_read                  file and command line -> struct ph_tconf, every value checked
+ *     ph_tconf_read                  file, environment, command line -> struct ph_tconf, every value checked
  *     ph_tconf_acl, ph_tconf_auth    peer policy and credentials of each realm (reads users-file)
  *     ph_tconf_tls                   certificates (reads their files)
  *     ph_tplan_make (plan.h)         which listeners and relays there will be
@@ -18,8 +18,11 @@
 #include "stun/uv/tls.h"
 #include "turn/acl.h"
 #include "turn/auth.h"
+#include "turn/fleet.h"
+#include "turn/fleetkey.h"
 #include "turn/server.h"
 #include "turn/store/redis.h"
+#include "turn/store/store.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,6 +37,7 @@ enum {
     PH_TCONF_REALM = 128, /* RFC 8489 14.9: fewer than 128 characters; and the terminator */
     PH_TCONF_PATH = 1024,
     PH_TCONF_TOKEN = 256,
+    PH_TCONF_ADOPT = 32,
     PH_TCONF_DEFAULT = -1 /* the default realm, where the number of a realm is asked for */
 };
 
@@ -54,6 +58,7 @@ struct ph_tconf_realm {
 /* The words of log-format and allocation-default-address-family, in their order. */
 enum { PH_TCONF_LOG_TEXT, PH_TCONF_LOG_JSON };
 enum { PH_TCONF_IPV4, PH_TCONF_IPV6, PH_TCONF_KEEP };
+enum { PH_TCONF_REDIRECT_NEVER, PH_TCONF_REDIRECT_DRAIN, PH_TCONF_REDIRECT_LOAD };
 
 struct ph_tconf {
     struct ph_opts *opts;     /* owns all text */
@@ -62,7 +67,7 @@ struct ph_tconf {
         [PH_TCONF_PATH]; /* where relative names of files begin: the folder the program was started in */
 
     /* For the command line alone. */
-    bool help, version, check, print, no_file;
+    bool help, version, check, print, no_file, state_version;
     const char *file_wanted;
 
     /* Listening. */
@@ -87,7 +92,8 @@ struct ph_tconf {
     struct ph_tconf_external external[PH_TCONF_EXTERNALS];
     unsigned n_external;
     uint32_t min_port, max_port;
-    uint32_t threads; /* PH_TCONF_UNSET: as many as CPUs */
+    uint32_t port_pool; /* ports from min_port on that relays share, 0: none */
+    uint32_t threads;   /* PH_TCONF_UNSET: as many as CPUs, or one with a pool */
     uint32_t cpus;    /* 0: ask the system */
     uint32_t family;  /* PH_TCONF_IPV4 ... */
     bool keep_family;
@@ -112,6 +118,8 @@ struct ph_tconf {
     unsigned n_more_realms;
     const char *redis_userdb;
     struct ph_redis_conf redis; /* read from it */
+    const char *redis_statsdb;
+    struct ph_redis_conf stats_redis; /* read from it */
     bool no_db_peers, no_db_realms;
 
     /* Limits. */
@@ -144,6 +152,20 @@ struct ph_tconf {
     uint32_t web_port;
     uint32_t drain_timeout_s, drain_min, grace_s;
 
+    /* State that outlives the process. */
+    const char *statedb;              /* NULL: none */
+    struct ph_redis_conf state_redis; /* read from it */
+    struct ph_fleet_keys fleet;       /* n = 0: none */
+    const char *node_id;
+    char node[PH_STORE_NAME]; /* what this one is called; "" when it has no name and needs none */
+    uint32_t state_wait_ms;
+    bool free_bind;
+    char adopt[PH_TCONF_ADOPT][PH_STORE_NAME]; /* nodes whose allocations may be taken over */
+    unsigned n_adopt;
+    uint32_t fleet_redirect; /* PH_TCONF_REDIRECT_... */
+    struct ph_addr fleet_address[PH_FLEET_AT];
+    unsigned n_fleet_address;
+
     /* Logging. */
     bool verbose, very_verbose, no_stdout_log, simple_log, syslog, new_timestamp, log_binding;
     const char *log_file, *syslog_facility, *timestamp_format;
@@ -158,6 +180,9 @@ struct ph_tconf {
 /* Every key: coturn's and ours. */
 extern const struct ph_opt ph_tconf_table[];
 extern const size_t ph_tconf_table_n;
+
+/* The variables that are keys: TURND_ and the name. */
+extern const struct ph_opt_env ph_tconf_env;
 
 /* The defaults. */
 void ph_tconf_init(struct ph_tconf *c);
@@ -197,6 +222,9 @@ void ph_tconf_nonce(const struct ph_tconf *c, const struct ph_env *env, struct p
 
 /* Whether clients must authenticate: everything but no-auth. */
 bool ph_tconf_wants_auth(const struct ph_tconf *c);
+
+/* Whether a text can be the name of a node. */
+bool ph_tconf_is_node(const char *name);
 
 /* The budget of a worker. */
 struct ph_budget_conf ph_tconf_budget(const struct ph_tconf *c);

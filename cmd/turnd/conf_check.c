@@ -27,6 +27,25 @@ static void check_ports(struct ph_tconf *c)
                     "the same as listening-port: rfc5780 needs two");
 }
 
+static void check_pool(struct ph_tconf *c)
+{
+    const struct ph_opt_set *s = ph_opts_last(c->opts, "relay-port-pool");
+    if (!c->port_pool)
+        return;
+    if (c->stun_only || c->no_udp_relay)
+        ph_opts_say(c->opts, PH_LOG_WARN, s, "without effect: there are no UDP relays");
+    else if (c->threads != PH_TCONF_UNSET && c->threads > 1)
+        ph_opts_say(c->opts, PH_LOG_ERROR, ph_opts_last(c->opts, "relay-threads"),
+                    "%u does not go with relay-port-pool, which needs a single worker: give 1, or "
+                    "remove the key",
+                    c->threads);
+    if (c->min_port <= c->max_port && c->port_pool > c->max_port - c->min_port + 1)
+        ph_opts_say(c->opts, PH_LOG_ERROR, s,
+                    "%u ports do not fit between min-port %u and max-port %u: give fewer, or more "
+                    "room",
+                    c->port_pool, c->min_port, c->max_port);
+}
+
 /* Whether anybody can have credentials at all. */
 static bool has_credentials(const struct ph_tconf *c)
 {
@@ -131,6 +150,7 @@ static void check_transports(struct ph_tconf *c)
 void ph__tconf_check(struct ph_tconf *c)
 {
     check_ports(c);
+    check_pool(c);
     check_transports(c);
     check_credentials(c);
     choose_realm(c);

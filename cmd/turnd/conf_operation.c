@@ -153,18 +153,19 @@ static void take_socket(struct ph_tconf *c)
                       "is too long: 107 bytes are the most for a socket");
 }
 
-/* ---- the database ---- */
+/* ---- the databases ---- */
 
-static void take_redis(struct ph_tconf *c)
+static void take_redis(struct ph_tconf *c, const char *key, struct ph_redis_conf *redis)
 {
-    const struct ph_opt_set *s = ph_opts_last(c->opts, "redis-userdb");
+    const struct ph_opt_set *s = ph_opts_last(c->opts, key);
     if (!s)
         return;
 #ifdef PH_HAVE_REDIS
     char why[PH_REDIS_WHY];
-    if (ph_redis_parse(&c->redis, s->value, why) != 0)
+    if (ph_redis_parse(redis, s->value, why) != 0)
         ph_opts_say(c->opts, PH_LOG_ERROR, s, "%s", why);
 #else
+    (void)redis;
     ph_opts_say(c->opts, PH_LOG_ERROR, s,
                 "this turnd was built without Redis (hiredis): remove the key, or build it anew");
 #endif
@@ -177,7 +178,8 @@ void ph__tconf_take_operation(struct ph_tconf *c)
     take_http(c);
     take_socket(c);
     take_web_admin(c);
-    take_redis(c);
+    take_redis(c, "redis-userdb", &c->redis);
+    take_redis(c, "redis-statsdb", &c->stats_redis);
     check_places(c);
     need_token(c, "api-listen", &c->api, true);
     need_token(c, ph__tconf_is_set(c, "web") ? "web" : "web-admin", &c->web, false);

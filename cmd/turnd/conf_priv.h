@@ -19,10 +19,14 @@ bool ph__tconf_read_ip(struct ph_addr *a, const char *text, size_t n);
 /* Reads a decimal number up to max. */
 bool ph__tconf_read_number(const char *text, size_t n, uint64_t max, uint64_t *out);
 
-/* The steps of ph_tconf_apply: what is listed, realms, endpoints, and the rules between keys. */
+/* Reads the variables that are keys (and, at a reload, their files again). */
+void ph__tconf_read_env(struct ph_tconf *c);
+
+/* The steps of ph_tconf_apply: what is listed, realms, endpoints, state, and the rules between keys. */
 void ph__tconf_take_lists(struct ph_tconf *c);
 void ph__tconf_take_realms(struct ph_tconf *c);
 void ph__tconf_take_operation(struct ph_tconf *c);
+void ph__tconf_take_state(struct ph_tconf *c);
 void ph__tconf_check(struct ph_tconf *c);
 
 /* Looks for the certificate that coturn would take when none is given. */

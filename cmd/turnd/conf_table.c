@@ -77,7 +77,7 @@
     "redis-userdb"
 #define USE_TURNCTL    "there is no telnet console: use turnctl (api-socket)"
 #define ALWAYS_BATCHED "packets are always received and sent in batches, with GSO and GRO"
-#define NO_MULTIPLEX   "every allocation has a relay socket of its own"
+#define NO_MULTIPLEX   "give relay-port-pool: it shares ports also between clients of one peer"
 #define OBSOLETE       "obsolete, also in coturn"
 #define OPENSSL_DH     "OpenSSL picks parameters that fit the key; dh-file gives others"
 
@@ -93,6 +93,9 @@ const struct ph_opt ph_tconf_table[] = {
     ARGUMENT("print-config", 0, PH_OPT_BOOL, print,
              .help = "Print a sample file with every key and its default, and end"),
     ARGUMENT("version", 0, PH_OPT_BOOL, version, .help = "Print the version and end"),
+    ARGUMENT("state-version", 0, PH_OPT_BOOL, state_version,
+             .help = "Print which state this program takes over from a running one (turnctl "
+                     "upgrade), and end"),
     ARGUMENT("help", 'h', PH_OPT_BOOL, help, .help = "Print this text and end"),
 
     GROUP("Listening:"),
@@ -170,8 +173,15 @@ const struct ph_opt ph_tconf_table[] = {
            .help = "First port for relays, 49152"),
     NUMBER("max-port", 0, max_port, 1, 65535, "65535", .words = "PORT",
            .help = "Last port for relays, 65535"),
+    NUMBER("relay-port-pool", 0, port_pool, 1, PH_POOL_PORTS_MAX, NULL, .words = "N",
+           .example = "20",
+           .help = "Let UDP relays share so many ports, from min-port on, instead of having one "
+                   "each: for containers, where every port has to be published.  So many clients "
+                   "can talk to the same peer (IP and port) at a time; one more gets 508.  Runs "
+                   "one worker thread"),
     NUMBER("relay-threads", 'm', threads, 0, 128, NULL, .words = "N", .example = "2",
-           .help = "Worker threads, one for each CPU; 0: all in the main thread"),
+           .help = "Worker threads, one for each CPU (one in all with relay-port-pool); 0: all in "
+                   "the main thread"),
     NUMBER("cpus", 0, cpus, 1, 128, NULL, .words = "N", .example = "2",
            .help = "How many CPUs to count on for relay-threads"),
     {.name = "allocation-default-address-family",
@@ -391,12 +401,50 @@ const struct ph_opt ph_tconf_table[] = {
           .help = "Its address, 127.0.0.1"),
     NUMBER("web-admin-port", 0, web_port, 1, 65535, "8080", .words = "PORT",
            .help = "Its port, 8080"),
+    TEXT("redis-statsdb", 'O', redis_statsdb, .words = "ADDRESS", .flags = PH_OPT_SECRET,
+         .example = "ip=127.0.0.1 dbname=1 port=6379 connect_timeout=3",
+         .help = "Tell of sessions and their traffic in Redis, with coturn's keys and messages; "
+                 "addresses as for redis-userdb",
+         .note = "status keys end with the allocation, and those of other servers are left alone"),
     NUMBER("drain-timeout", 0, drain_timeout_s, 0, 0, NULL, .words = "SECONDS", .flags = LIVE,
            .help = "How long draining (SIGUSR1) waits for allocations to end; 0: for ever"),
     NUMBER("drain-min-allocations", 0, drain_min, 0, 0, "0", .words = "N", .flags = LIVE,
            .help = "Draining ends the program when no more allocations than these are left"),
     NUMBER("grace", 0, grace_s, 0, 0, NULL, .words = "SECONDS", .flags = LIVE,
            .help = "How long SIGTERM waits for allocations to end, 0; a second one ends at once"),
+
+    GROUP("State that outlives the process:"),
+    TEXT("redis-statedb", 0, statedb, .words = "ADDRESS", .flags = PH_OPT_SECRET,
+         .example = "redis://127.0.0.1:6379/0",
+         .help =
+             "Keep allocations in Redis, so that they go on after a restart or a crash, here or "
+             "on the node that gets the address; addresses as for redis-userdb.  Needs "
+             "fleet-key"),
+    LIST("fleet-key", 0, PH_OPT_SECRET | LIVE, .words = "SECRET", .example = "/etc/turnd/fleet.key",
+         .help = "Secret of all nodes of a fleet: what they keep in Redis is sealed with it, and "
+                 "each takes the nonces and mobility tickets of the others.  64 hex digits, a text "
+                 "of at least 16 bytes, or a file (/PATH or @PATH) whose first line it is.  To "
+                 "change it give the new one first and the old one as well, until all nodes have "
+                 "both"),
+    TEXT("node-id", 0, node_id, .words = "NAME", .example = "turn-1",
+         .help = "Name of this node among those that share a Redis, the same after a restart; the "
+                 "host's name if not given"),
+    NUMBER("state-wait", 0, state_wait_ms, 0, 600000, NULL, .words = "MS", .example = "1000",
+           .help = "How long a start waits for Redis, 1000; after that clients are served, and "
+                   "allocations that still fit are restored when it answers"),
+    SWITCH("free-bind", 0, free_bind, NULL,
+           .help = "Bind addresses that this machine does not have (yet): those that move between "
+                   "nodes"),
+    LIST("adopt-from", 0, 0, .words = "NODE", .example = "turn-2",
+         .help = "When an address comes to this machine, take over the allocations that this node "
+                 "has there; repeatable"),
+    WORD("fleet-redirect", fleet_redirect, .words = "never|drain|load", .standard = "drain",
+         .flags = LIVE,
+         .help = "When new clients are sent to the least busy other node of the fleet: while this "
+                 "one drains, or also while it is much busier (by a fifth of what it can do)"),
+    LIST("fleet-address", 0, 0, .words = "PROTO:IP:PORT", .example = "udp:192.0.2.1:3478",
+         .help = "Where clients that other nodes send here reach this one over udp, tcp, tls or "
+                 "dtls, instead of the listeners (or their external-ip); repeatable"),
 
     GROUP("Logging:"),
     SWITCH("verbose", 'v', verbose, "no", .help = "Log every allocation: always so at level info"),
@@ -450,8 +498,8 @@ const struct ph_opt ph_tconf_table[] = {
     /* Relaying and the network. */
     IGNORE("max-allocate-timeout", 0, "nothing is kept for a client before it has an allocation"),
     TELL_IF("server-relay", "peers without permission are never let through"),
-    IGNORE_IF("multiplex-peer", NO_MULTIPLEX),
-    IGNORE("multiplex-peer-port", 0, NO_MULTIPLEX),
+    TELL_IF("multiplex-peer", NO_MULTIPLEX),
+    TELL("multiplex-peer-port", 0, NO_MULTIPLEX),
     IGNORE("multiplex-peer-max-peers", 0, NO_MULTIPLEX),
     IGNORE_IF("udp-recvmmsg", ALWAYS_BATCHED),
     IGNORE_IF("udp-recvmmsg-log", ALWAYS_BATCHED),
@@ -482,9 +530,6 @@ const struct ph_opt ph_tconf_table[] = {
     REFUSE_SECRET("mongo-userdb", 'J',
                   "no MongoDB here: put users into user= lines or a users-file, or use "
                   "static-auth-secret or redis-userdb"),
-    REFUSE_SECRET("redis-statsdb", 'O',
-                  "this version writes no statistics to Redis: remove the key; metrics are at "
-                  "http-listen, sessions in turnctl"),
     IGNORE("secret-key-file", 0, "for MySQL passwords, and there is no MySQL here"),
 
     /* Consoles. */

@@ -40,12 +40,22 @@ static bool is_in_use(const char *path)
     return used;
 }
 
+static bool is_inherited(const struct ph_thttp *h, const char *path)
+{
+    for (unsigned i = 0; i < h->n_doors; i++)
+        if (strcmp(h->door[i].path, path) == 0)
+            return true;
+    return false;
+}
+
 static void choose_socket(struct ph_thttp *h, const struct ph_tops *o)
 {
     const struct ph_tconf *c = o->run->conf;
     h->socket[0] = '\0';
     if (c->api_socket)
         snprintf(h->socket, sizeof h->socket, "%s", c->api_socket);
+    else if (is_inherited(h, PH_TCONF_API_SOCKET))
+        snprintf(h->socket, sizeof h->socket, "%s", PH_TCONF_API_SOCKET);
     else if (!is_our_folder(PH_TCONF_API_SOCKET))
         return;
     else if (is_in_use(PH_TCONF_API_SOCKET))
@@ -89,12 +99,16 @@ int ph_thttp_open(struct ph_thttp *h, struct ph_tops *o)
         .api_socket_mode = c->api_mode,
         .api = c->api,
         .web = c->web,
+        .inherit = h->door,
+        .n_inherit = h->n_doors,
         .token = *c->token ? c->token : NULL,
     };
     h->admin = NULL;
-    if (!conf.http.family && !conf.api_socket && !conf.api.family && !conf.web.family)
+    int err = 0;
+    if (conf.http.family || conf.api_socket || conf.api.family || conf.web.family)
+        err = ph_tadmin_start(&h->admin, &conf, o, r->metrics, why);
+    if (!h->admin && !err)
         return 0;
-    int err = ph_tadmin_start(&h->admin, &conf, o, r->metrics, why);
     if (err == PH_E_UNSUPPORTED && !c->http.family && !c->api_socket && !c->api.family &&
         !c->web.family)
         return 0; /* nobody has asked for it */
@@ -106,6 +120,16 @@ int ph_thttp_open(struct ph_thttp *h, struct ph_tops *o)
     ph_trun_tell(r, NULL);
     announce(h, o);
     return 0;
+}
+
+void ph_thttp_settled(struct ph_thttp *h)
+{
+    for (unsigned i = 0; i < h->n_doors; i++) {
+        if (*h->door[i].path && strcmp(h->door[i].path, h->socket) != 0)
+            unlink(h->door[i].path);
+        close(h->door[i].fd);
+    }
+    h->n_doors = 0;
 }
 
 /* ---- close ---- */
@@ -127,6 +151,12 @@ static void on_done(uv_async_t *h)
 {
     uv_stop(h->loop);
     uv_close((uv_handle_t *)h, NULL);
+}
+
+void ph_thttp_leave(struct ph_thttp *h, struct ph_tops *o)
+{
+    h->n_doors = ph_tadmin_leave(h->admin, h->door);
+    ph_thttp_close(h, o);
 }
 
 void ph_thttp_close(struct ph_thttp *h, struct ph_tops *o)

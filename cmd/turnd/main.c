@@ -12,11 +12,16 @@
 #include "cmd/common/service.h"
 #include "cmd/turnd/http.h"
 #include "cmd/turnd/ops.h"
+#include "cmd/turnd/inherit.h"
 #include "cmd/turnd/print_config.h"
+#include "cmd/turnd/state.h"
+#include "cmd/turnd/statsdb.h"
+#include "cmd/turnd/upgrade.h"
 #include "stun/base/error.h"
 #include "stun/uv/env.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +40,10 @@ struct program {
     struct ph_env env;
     struct ph_privs privs;
     struct ph_pidfile pidfile;
+    struct ph_tself self;
+    struct ph_tinherit inherit;
+    struct ph_tupgrade *upgrade;
+    bool broken; /* the workers have gone, and nobody has come */
     uv_loop_t loop;
     uv_signal_t signal[SIGNALS];
     uv_timer_t minute;
@@ -48,9 +57,10 @@ static void print_help(const struct ph_tconf *c)
 {
     puts("Usage: turnd [OPTIONS]\n\n"
          "A TURN and STUN server.  Every option is also a key of the configuration file (without\n"
-         "the dashes), whose syntax and keys are those of coturn's turnserver.conf; the command\n"
-         "line goes before the file.  Keys of coturn that are not listed are known too, and\n"
-         "ignored or refused: --check-config says why.");
+         "the dashes), whose syntax and keys are those of coturn's turnserver.conf, and a variable\n"
+         "of the environment (TURND_LISTENING_PORT for listening-port); the command line goes\n"
+         "before the environment, and that before the file.  Keys of coturn that are not listed\n"
+         "are known too, and ignored or refused: --check-config says why.");
     ph_opts_help(c->opts, stdout);
     puts("\nSignals: SIGTERM and SIGINT end the program (after the grace, if there is one; a "
          "second\n"
@@ -100,6 +110,7 @@ static int open_log(struct program *p)
         .facility = c->syslog_facility && *c->syslog_facility ? c->syslog_facility : NULL,
         .time_format = c->timestamp_format,
         .also_stderr = wants_copy(c, file),
+        .inherited = p->inherit.h.log_fd,
     };
     char why[WHY];
     if (ph_logger_open(&p->log, &conf, why, sizeof why) == 0) {
@@ -135,9 +146,11 @@ static int prepare(struct program *p, int argc, char **argv)
     p->env = ph_env_system(NULL);
     ph_tconf_init(c);
     ph_tconf_read(c, argc, argv);
-    if (c->help || c->version || c->print) {
+    if (c->help || c->version || c->print || c->state_version) {
         if (c->help)
             print_help(c);
+        else if (c->state_version)
+            puts(ph_tself_state_version());
         else if (c->print)
             ph_tconf_print(stdout);
         else
@@ -160,6 +173,61 @@ static int prepare(struct program *p, int argc, char **argv)
     return -1;
 }
 
+/* ---- the program before ---- */
+
+/* Its things become ours. */
+static void inherit(struct program *p)
+{
+    struct ph_tinherit *in = &p->inherit;
+    if (*in->odd)
+        SAY(p, WARN, "%s", in->odd);
+    if (!in->there)
+        return;
+    p->run.inherit = &in->h.server;
+    p->run.keys = in->h.server.keys;
+    snprintf(p->run.token, sizeof p->run.token, "%s", in->h.token);
+    memcpy(p->http.door, in->h.door, sizeof p->http.door);
+    p->http.n_doors = in->h.n_doors;
+}
+
+/* Its pidfile, if it is the one that is asked for. */
+static bool inherit_pidfile(struct program *p)
+{
+    char path[sizeof p->pidfile.path];
+    const struct ph_thandover *h = &p->inherit.h;
+    if (!p->inherit.there || h->pid_fd < 0 || !p->conf.pidfile ||
+        ph_absolute_path(path, sizeof path, p->conf.pidfile) != 0 || strcmp(path, h->pid_path) != 0)
+        return false;
+    p->pidfile.fd = h->pid_fd;
+    snprintf(p->pidfile.path, sizeof p->pidfile.path, "%s", path);
+    return true;
+}
+
+/* We serve: nobody goes back. */
+static void arrive(struct program *p)
+{
+    struct ph_tinherit *in = &p->inherit;
+    if (!in->there)
+        return;
+    p->ops.started_s = in->h.started_s;
+    ph_tupgrade_arrived(p->upgrade, in);
+    ph_thttp_settled(&p->http);
+    p->run.inherit = NULL;
+    ph_tinherit_done(in, p->log.fd, p->pidfile.fd);
+}
+
+/* We do not: the program before goes on.  Returns only if there is none. */
+static void give_back(struct program *p, const char *what)
+{
+    char why[2 * WHY];
+    const struct ph_opt_message *m;
+    for (size_t i = 0; !what && p->conf.opts && (m = ph_opts_message(p->conf.opts, i)); i++)
+        what = m->level == PH_LOG_ERROR ? m->text : NULL;
+    snprintf(why, sizeof why, "%.128s (%s): %s", p->self.program, PH_VERSION,
+             what ? what : "it could not start");
+    ph_tinherit_back(&p->inherit, &p->self, why);
+}
+
 /* ---- signals ---- */
 
 static void on_signal(uv_signal_t *handle, int signum)
@@ -179,10 +247,13 @@ static void watch_signals(struct program *p)
     }
 }
 
+/* The clock may have been set, so that a new day cannot be waited for. */
 static void on_minute(uv_timer_t *timer)
 {
     struct program *p = timer->data;
-    ph_trun_bindings(&p->run);
+    ph_trun_rekey(&p->run);
+    if (p->conf.log_binding)
+        ph_trun_bindings(&p->run);
 }
 
 /* ---- start and end ---- */
@@ -227,20 +298,26 @@ static int settle(struct program *p)
 {
     const struct ph_tconf *c = &p->conf;
     const struct ph_service s = service(p);
-    if (ph_thttp_open(&p->http, &p->ops) != 0 || ph_service_settle(&s, c->pidfile) != 0)
+    if (ph_thttp_open(&p->http, &p->ops) != 0 ||
+        ph_service_settle(&s, inherit_pidfile(p) ? NULL : c->pidfile) != 0)
         return -1;
+    ph_turn_uv_go(p->run.server);
     check_reload(p);
     ph_trun_announce(&p->run);
     ph_service_ready(&s, c->log_file != NULL && strcmp(c->log_file, "stderr") == 0);
     ph_tops_ready(&p->ops);
+    arrive(p);
     return 0;
 }
 
+/* Runs until it is to end.  An upgrade that works does not come back. */
 static void run(struct program *p)
 {
-    if (p->conf.log_binding)
-        uv_timer_start(&p->minute, on_minute, MINUTE_MS, MINUTE_MS);
-    uv_run(&p->loop, UV_RUN_DEFAULT);
+    uv_timer_start(&p->minute, on_minute, MINUTE_MS, MINUTE_MS);
+    do
+        uv_run(&p->loop, UV_RUN_DEFAULT);
+    while (p->ops.state == PH_TOPS_SERVING && ph_tupgrade_is_due(p->upgrade) &&
+           !(p->broken = ph_tupgrade_leave(p->upgrade, &p->http, &p->pidfile) != 0));
 }
 
 /* The end, in the reverse order of the start; nobody asks for anything any more when the server goes. */
@@ -248,6 +325,9 @@ static void wind_up(struct program *p, bool served)
 {
     ph_thttp_close(&p->http, &p->ops);
     if (served) {
+        if (p->run.state)
+            ph_tstate_end(p->run.state, true);
+        ph_tstatsdb_end(p->run.statsdb);
         ph_trun_audit_rest(&p->run);
         ph_trun_counters(&p->run);
         SAY(p, INFO, "turnd has stopped");
@@ -261,27 +341,52 @@ static int serve(struct program *p)
     uv_loop_init(&p->loop);
     uv_timer_init(&p->loop, &p->minute);
     p->minute.data = p;
+    ph_privs_use();
     raise_limits(p);
     if (ph_tops_init(&p->ops, &p->run, &p->log, &p->loop) == 0) {
+        p->upgrade = p->ops.upgrade = ph_tupgrade_new(&p->loop, &p->ops, &p->self);
+        inherit(p);
         watch_signals(p);
-        if (ph_trun_start(&p->run, &p->env, &p->loop) == 0 && settle(p) == 0) {
+        ph_tself_unblock(); /* the program before has kept them for us */
+        bool started = ph_trun_start(&p->run, &p->env, &p->loop) == 0;
+        if (started && settle(p) == 0) {
             run(p);
-            status = 0;
+            status = p->broken;
+        } else if (!p->run.enough) {
+            give_back(p, "it could not start: its log says why");
         }
         wind_up(p, status == 0);
+        status = started || !p->run.enough ? status : 0;
     }
     ph_service_close_loop(&p->loop);
+    ph_tupgrade_free(p->upgrade);
     ph_tops_fini(&p->ops);
     ph_pidfile_remove(&p->pidfile);
     return status;
 }
 
+/* Descriptors 0 to 2 are for who is to read what we say, whatever we were started with. */
+static void hold_standard_files(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+            return;
+}
+
 int main(int argc, char **argv)
 {
     static struct program p = {.pidfile.fd = -1};
+    hold_standard_files();
+    ph_tinherit_take(&p.inherit);
+    if (ph_tself_init(&p.self, argv, environ) != 0) {
+        fputs("turnd: out of memory\n", stderr);
+        return 1;
+    }
     int status = prepare(&p, argc, argv);
+    if (status >= 0)
+        give_back(&p, NULL);
     if (status < 0) {
-        int err = p.conf.daemon ? ph_daemon_begin() : 0;
+        int err = p.conf.daemon && !p.inherit.there ? ph_daemon_begin() : 0;
         if (err)
             SAY(&p, ERROR, "cannot go into the background: %s", ph_strerror(err));
         else
@@ -291,5 +396,7 @@ int main(int argc, char **argv)
     }
     ph_trun_free(&p.run);
     ph_tconf_fini(&p.conf);
+    ph_tinherit_done(&p.inherit, -1, -1);
+    ph_tself_fini(&p.self);
     return status;
 }

@@ -192,7 +192,7 @@ static void ended(struct ph_tmetrics *m, const struct ph_turnd_ev *ev, ph_ns now
 
 void ph_tmetrics_event(struct ph_tmetrics *m, const struct ph_turnd_ev *ev, ph_ns now)
 {
-    if (ev->type == PH_TURND_ALLOC_UP)
+    if (ev->type == PH_TURND_ALLOC_UP && !ev->info.restored)
         hist_add(&m->lifetime, in_units(ev->info.expires_at - ev->info.created_at, PH_SEC(1)));
     else if (ev->type == PH_TURND_ALLOC_DOWN)
         ended(m, ev, now);

@@ -14,7 +14,7 @@
 
 enum {
     PH_TMETRICS_BUCKETS = 12, /* of a histogram, +Inf besides */
-    PH_TMETRICS_REASONS = PH_END_CREDENTIAL + 1,
+    PH_TMETRICS_REASONS = PH_END_ADOPTED + 1,
     PH_TMETRICS_USER = 256, /* bytes of a user name that count, terminator included */
     PH_TMETRICS_REALM = 128,
     PH_TMETRICS_SLOTS =

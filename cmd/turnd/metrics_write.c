@@ -6,8 +6,11 @@
  * last.  There a packet "received" is one from the client to its peers, and "sent" one to the client; payload only.
  * Its turn_ratelimit_... are about a table that we do not have, and are left out.
  */
+#include "cmd/turnd/fleet.h"
 #include "cmd/turnd/metrics_priv.h"
 #include "cmd/turnd/ops.h"
+#include "cmd/turnd/state.h"
+#include "cmd/turnd/statsdb.h"
 #include "cmd/turnd/words.h"
 #include "stun/uv/tls.h"
 
@@ -71,6 +74,26 @@ static void write_counters(FILE *f, const struct ph_turn_uv_stats *s)
                      "Allocations and connections that changed the worker.", s->moved_in);
 }
 
+/* coturn's statistics, which are told in Redis. */
+static void write_statsdb(FILE *f, const struct ph_tstatsdb *s, unsigned workers)
+{
+    struct ph_tstatsdb_view v;
+    if (!s)
+        return;
+    ph_tstatsdb_look(s, &v);
+    ph__tmetrics_one(f, "turnd_redis_stats_sent_total", "counter",
+                     "Messages about sessions that Redis was sent.", v.sent);
+    ph__tmetrics_one(f, "turnd_redis_stats_dropped_total", "counter",
+                     "Such messages dropped: too many waited.", v.dropped);
+    ph__tmetrics_one(f, "turnd_redis_stats_failed_total", "counter",
+                     "Such messages that Redis refused, or that were under way when it went.",
+                     v.failed);
+    ph__tmetrics_one(f, "turnd_redis_stats_queued", "gauge", "Such messages that wait now.",
+                     v.queued);
+    ph__tmetrics_one(f, "turnd_redis_stats_up", "gauge",
+                     "1 when every worker is connected to this Redis.", v.connected == workers);
+}
+
 static const char *const TRANSPORT[] = {"udp", "tcp", "tls", "dtls"};
 enum { TRANSPORTS = 4 };
 
@@ -95,6 +118,81 @@ static void write_gauges(FILE *f, const struct ph_turn_uv_stats *s, unsigned wor
     ph__tmetrics_one(f, "turnd_parked_packets", "gauge",
                      "Packets that wait for a look-up or another worker now.", s->parked);
     ph__tmetrics_one(f, "turnd_workers", "gauge", "Worker threads.", workers);
+}
+
+/* ---- the store ---- */
+
+struct store {
+    struct ph_tops *ops;
+    struct ph_tstate_view view;
+};
+
+/* On the main thread. */
+static void read_store(void *ctx)
+{
+    struct store *x = ctx;
+    ph_tstate_look(x->ops->run->state, &x->view);
+}
+
+/* What the workers write, and what the main thread reads. */
+static void write_store(FILE *f, struct ph_tops *o, const struct ph_store_stats *s)
+{
+    struct store x = {.ops = o};
+    if (!o->run->state || !ph_tops_call(o, read_store, &x))
+        return;
+    const struct ph_store_stats *m = &x.view.main;
+#define PH_X(name, text)                                                                           \
+    ph__tmetrics_one(f, "turnd_store_" #name "_total", "counter", "State store: " text ".",        \
+                     s->name + m->name);
+    PH_STORE_COUNTERS(PH_X)
+#undef PH_X
+    ph__tmetrics_one(f, "turnd_store_up", "gauge", "1 while records reach the state store.", s->up);
+    ph__tmetrics_one(f, "turnd_store_behind", "gauge", "1 while changes wait to be stored.",
+                     s->behind);
+    ph__tmetrics_family(f, "turnd_store_lag_seconds", "gauge",
+                        "How long the oldest change that is not stored has waited.");
+    ph__tmetrics_real(f, "turnd_store_lag_seconds", "", (double)s->lag_ms / 1000);
+    ph__tmetrics_one(f, "turnd_store_owned", "gauge",
+                     "1 while our claim of the node is the last one.",
+                     strcmp(x.view.word, "ours") == 0);
+    ph__tmetrics_one(f, "turnd_store_adopted_total", "counter",
+                     "Allocations taken over from other nodes.", x.view.adopted_total);
+}
+
+/* ---- the fleet ---- */
+
+struct fleet {
+    struct ph_tops *ops;
+    struct ph_tfleet_view view;
+};
+
+/* On the main thread. */
+static void read_fleet(void *ctx)
+{
+    struct fleet *x = ctx;
+    ph_tfleet_look(x->ops->run->fleet, &x->view);
+}
+
+static void write_fleet(FILE *f, struct ph_tops *o)
+{
+    struct fleet x = {.ops = o};
+    if (!o->run->fleet || !ph_tops_call(o, read_fleet, &x))
+        return;
+    const struct ph_fleet_stats *s = &x.view.stats;
+    ph__tmetrics_one(f, "turnd_fleet_up", "gauge", "1 while other nodes can hear this one.",
+                     x.view.up);
+    ph__tmetrics_one(f, "turnd_fleet_nodes", "gauge", "Other nodes that are alive.", s->alive);
+    ph__tmetrics_one(f, "turnd_fleet_users", "gauge", "Users of other nodes that are counted.",
+                     s->users);
+#define PH_X(name, text)                                                                           \
+    ph__tmetrics_one(f, "turnd_fleet_" #name "_total", "counter", "Fleet: " text ".", s->name);
+    PH_FLEET_COUNTERS(PH_X)
+#undef PH_X
+    ph__tmetrics_one(f, "turnd_fleet_unsealed_total", "counter",
+                     "Fleet: entries and notes that are not signed with our key.", x.view.unsealed);
+    ph__tmetrics_one(f, "turnd_fleet_replayed_total", "counter",
+                     "Fleet: entries and notes shown again, or stamped by a clock far from ours.",
+                     x.view.replayed);
 }
 
 /* ---- the program ---- */
@@ -294,6 +392,9 @@ void ph_tmetrics_write(struct ph_tmetrics *m, struct ph_tops *o, bool coturn, FI
     write_program(f, o);
     write_gauges(f, &s, ph_turn_uv_workers(server));
     write_counters(f, &s);
+    write_statsdb(f, o->run->statsdb, ph_turn_uv_workers(server));
+    write_store(f, o, &s.store);
+    write_fleet(f, o);
     write_histograms(f, m);
     ph__tmetrics_process(f);
     if (m->users)

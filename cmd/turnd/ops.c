@@ -80,6 +80,13 @@ void ph_tops_end(struct ph_tops *o)
         answer(p, call, false);
 }
 
+void ph_tops_resume(struct ph_tops *o)
+{
+    pthread_mutex_lock(&o->priv->lock);
+    o->priv->ended = false;
+    pthread_mutex_unlock(&o->priv->lock);
+}
+
 /* ---- draining ---- */
 
 static bool is_draining(const struct ph_tops *o)
@@ -166,6 +173,7 @@ void ph_tops_stop(struct ph_tops *o, uint32_t grace_s)
 {
     char state[NOTIFY];
     o->state = PH_TOPS_STOPPING;
+    o->run->enough = true;
     set_deadline(o, grace_s);
     snprintf(state, sizeof state, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%" PRIu64,
              ((uint64_t)grace_s + STOP_MARGIN_S) * 1000000);

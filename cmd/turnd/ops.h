@@ -18,6 +18,8 @@ enum ph_tops_state { PH_TOPS_STARTING, PH_TOPS_SERVING, PH_TOPS_DRAINING, PH_TOP
 
 enum { PH_TOPS_TEXT = 1024 };
 
+struct ph_tupgrade;
+
 struct ph_tops {
     struct ph_trun *run;
     struct ph_logger *log;
@@ -27,6 +29,7 @@ struct ph_tops {
     _Atomic int64_t reloaded_s; /* unix time of the last good reload, 0: none */
     _Atomic uint64_t reloads, reload_failures;
     _Atomic int64_t drain_until_s; /* unix time at which draining ends by force; 0: never */
+    struct ph_tupgrade *upgrade; /* not owned */
     struct ph_tops_priv *priv;
 };
 
@@ -38,6 +41,9 @@ void ph_tops_ready(struct ph_tops *o);
 
 /* From now on ph_tops_call returns false, also to those who wait: before whoever may call is waited for. */
 void ph_tops_end(struct ph_tops *o);
+
+/* From now on it works again. */
+void ph_tops_resume(struct ph_tops *o);
 
 /* When the loop is closed, and nobody calls any more.  Frees a configuration that a reload has brought, so that
  * run->conf is the one of the start again. */

@@ -113,6 +113,10 @@ static void keep_fixed(struct ph_tconf *c, const struct ph_tconf *was)
     c->realm = c->realm_buf;
     c->no_auth = was->no_auth;
     c->oauth = was->oauth;
+    c->free_bind = was->free_bind;
+    memcpy(c->node, was->node, sizeof c->node);
+    memcpy(c->adopt, was->adopt, sizeof c->adopt);
+    c->n_adopt = was->n_adopt;
 }
 
 /* Mistakes in what needs a restart count too: at the next start they would be in the way. */

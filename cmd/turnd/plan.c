@@ -142,7 +142,9 @@ void ph_tplan_make(struct ph_tplan *p, struct ph_tconf *c, const struct ph_addr 
     struct ips ips = c->n_listen ? expand(c, all, room) : all;
     unsigned cpus = c->cpus ? c->cpus : ph_tplan_cpus();
     *p = (struct ph_tplan){0};
+    p->pool_ports = c->stun_only || c->no_udp_relay ? 0 : (uint16_t)c->port_pool;
     p->workers = c->threads != PH_TCONF_UNSET ? c->threads
+                 : p->pool_ports              ? 1
                  : cpus < MAX_WORKERS         ? cpus
                                               : MAX_WORKERS;
     if (!ips.n)

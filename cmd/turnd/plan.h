@@ -21,6 +21,7 @@ struct ph_tplan {
     struct ph_addr relay[PH_TURND_RELAYS];
     struct ph_addr relay_external[PH_TURND_RELAYS];
     unsigned n_relays;
+    uint16_t pool_ports; /* ports from min-port on that relays share, 0: none */
     unsigned workers; /* threads, 0: the main thread */
 };
 
@@ -32,8 +33,12 @@ void ph_tplan_make(struct ph_tplan *p, struct ph_tconf *c, const struct ph_addr 
  * loopback last.  Returns how many, or -errno. */
 int ph_tplan_machine(struct ph_addr *v, unsigned max);
 
-/* Whether an address of this machine can be bound, at its port if it has one, by its proto: 0 or -errno. */
-int ph_tplan_try(const struct ph_addr *ip);
+/* Whether an address of this machine (free_bind: any address) can be bound, at its port if it has one, by its proto: 0
+ * or -errno. */
+int ph_tplan_try(const struct ph_addr *ip, bool free_bind);
+
+/* Whether this machine has an address now. */
+bool ph_tplan_is_local(const struct ph_addr *ip);
 
 /* What a listener speaks: "udp", "udp and dtls", "tcp and tls behind a PROXY header" ... */
 const char *ph_tplan_speaks(const struct ph_tplan *p, unsigned listener);

@@ -45,6 +45,10 @@ static void print_differences(const struct ph_tconf *c, FILE *f)
          "an allocation may ask for 128 peers at once and 10 a second (new-peer-rate)");
     item(f, is_given(c, "redis-userdb"),
          "users from Redis are kept for a minute, and used on while it is silent");
+    item(f, c->redis_statsdb,
+         "status keys in Redis end with their allocations, and those of others are left alone; "
+         "clients that never had an allocation are not told of; bytes of names that keys or "
+         "patterns are made of are written %XX");
     item(f, c->prometheus, "metrics move while allocations last, not when they end");
     item(f, is_on(c, "allowed-peer-ip"),
          "allowed-peer-ip also opens link-local and unique local addresses, if it names them");
@@ -89,6 +93,9 @@ static void print_listeners(const struct ph_trun *r, FILE *f)
                 ph_addr_ip_text(&r->plan.relay[i], text), x->family ? ", known as " : "",
                 x->family ? ph_addr_ip_text(x, told) : "", r->conf->min_port, r->conf->max_port);
     }
+    if (r->plan.pool_ports)
+        fprintf(f, "  pool         %u port%s from %" PRIu32 " on, which UDP relays share\n",
+                r->plan.pool_ports, r->plan.pool_ports == 1 ? "" : "s", r->conf->min_port);
 }
 
 static void print_certificates(const struct ph_trun *r, FILE *f)
@@ -155,7 +162,9 @@ static void print_credentials(const struct ph_trun *r, FILE *f)
                 ph_auth_users(r->live->realm_auth[i]), ph_auth_secrets(r->live->realm_auth[i]));
     fprintf(f, "  nonce        %s%" PRIu32 " s, key %s\n",
             c->stale_nonce_s ? "" : "for ever: ", c->stale_nonce_s,
-            c->nonce_secret ? "of the fleet" : "made at the start");
+            c->fleet.n        ? "of the fleet, another one each day"
+            : c->nonce_secret ? "of the fleet"
+                              : "made at the start");
 }
 
 static void print_limits(const struct ph_trun *r, FILE *f)
@@ -189,6 +198,23 @@ static void print_limits(const struct ph_trun *r, FILE *f)
     fprintf(f, "  files        up to %" PRIu64 " open\n", ph_trun_files(r));
 }
 
+static void print_state(const struct ph_tconf *c, FILE *f)
+{
+    if (c->fleet.n)
+        fprintf(f, "  fleet        node %s, %u secret%s\n", c->node, c->fleet.n,
+                c->fleet.n == 1 ? "" : "s, of which the first is in use");
+    if (!c->statedb)
+        fprintf(f, "  state        in memory: allocations end with the process, but for an upgrade "
+                   "in place\n");
+    else
+        fprintf(f, "  state        in Redis, as node %s; a start waits %" PRIu32 " ms for it\n",
+                c->node, c->state_wait_ms);
+    for (unsigned i = 0; i < c->n_adopt; i++)
+        fprintf(f, "  adopts from  %s\n", c->adopt[i]);
+    if (c->free_bind)
+        fprintf(f, "  addresses    may come to this machine later\n");
+}
+
 static void print_peers(const struct ph_tconf *c, FILE *f)
 {
     static const char *const KEYS[] = {"allowed-peer-ip", "denied-peer-ip"};
@@ -215,6 +241,7 @@ static void print_effective(const struct ph_trun *r, FILE *f)
     print_limits(r, f);
     print_peers(c, f);
     print_operation(c, f);
+    print_state(c, f);
     fprintf(f, "  log          %s, level %s, %s\n",
             c->syslog                     ? "syslog"
             : c->log_file && *c->log_file ? c->log_file

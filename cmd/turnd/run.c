@@ -4,6 +4,11 @@
 #include "cmd/turnd/run.h"
 
 #include "cmd/turnd/db.h"
+#include "cmd/turnd/fleet.h"
+#include "cmd/turnd/keys.h"
+#include "cmd/turnd/self.h"
+#include "cmd/turnd/state.h"
+#include "cmd/turnd/statsdb.h"
 #include "stun/base/error.h"
 #include "stun/codec/integrity.h"
 #include "stun/uv/loop.h"
@@ -81,13 +86,23 @@ static int say_failed(const struct ph_trun *r, const char *verb, const char *pro
     return err;
 }
 
+static bool is_inherited(const struct ph_trun *r, const struct ph_addr *at)
+{
+    const struct ph_turn_uv_handover *h = r->inherit;
+    for (unsigned i = 0; h && i < h->n_sockets; i++)
+        if (!h->socket[i].relay && ph_addr_eq_endpoint(&h->socket[i].at, at) &&
+            (h->socket[i].at.proto == PH_UDP) == (at->proto == PH_UDP))
+            return true;
+    return false;
+}
+
 /* Workers share their ports (SO_REUSEPORT), and so would a second turnd of the same user, taking half of the clients
  * away: a socket that shares nothing finds it out. */
 static int try_listeners(const struct ph_trun *r)
 {
     for (unsigned i = 0; i < r->plan.n_listeners && !r->conf->device; i++) {
         const struct ph_addr *at = &r->plan.listener[i];
-        int err = ph_tplan_try(at);
+        int err = is_inherited(r, at) ? 0 : ph_tplan_try(at, r->conf->free_bind);
         if (err)
             return say_failed(r, "listen on", at->proto == PH_UDP ? "udp" : "tcp", at, err);
     }
@@ -97,7 +112,7 @@ static int try_listeners(const struct ph_trun *r)
 static int try_relays(const struct ph_trun *r)
 {
     for (unsigned i = 0; i < r->plan.n_relays; i++) {
-        int err = ph_tplan_try(&r->plan.relay[i]);
+        int err = ph_tplan_try(&r->plan.relay[i], r->conf->free_bind);
         if (err)
             return say_failed(r, "relay from", "", &r->plan.relay[i], err);
     }
@@ -136,6 +151,8 @@ static void fill_core(const struct ph_trun *r, struct ph_turnd_conf *core)
     *core = (struct ph_turnd_conf){
         .n_listeners = r->plan.n_listeners,
         .n_relays = r->plan.n_relays,
+        .pool_first = (uint16_t)c->min_port,
+        .pool_ports = r->plan.pool_ports,
         .live = r->live->live,
         .bps = r->bps,
         .oauth_server = !c->oauth                           ? NULL
@@ -154,9 +171,12 @@ static void fill_core(const struct ph_trun *r, struct ph_turnd_conf *core)
         .mobility = c->mobility,
         .always_fingerprint = c->fingerprint,
         .long_reasons = c->long_reasons,
+        .node = c->fleet.n ? ph_fleet_node(ph_str(c->node)) : 0,
+        .stats = r->statsdb != NULL,
     };
     ph_tconf_nonce(c, &r->env, &core->nonce);
-    r->env.rand(r->env.ctx, core->ticket_key, sizeof core->ticket_key);
+    memcpy(core->nonce.key, r->keys.nonce, sizeof core->nonce.key);
+    memcpy(core->ticket_key, r->keys.ticket[0], sizeof core->ticket_key);
     for (unsigned i = 0; i < r->plan.n_listeners; i++)
         core->listener[i].at = r->plan.listener[i];
     for (unsigned i = 0; i < r->plan.n_relays; i++)
@@ -176,7 +196,7 @@ static void audit(struct ph_trun *r, unsigned worker, const struct ph_turnd_ev *
         ph_trun_audit(r, worker, ev);
         return;
     }
-    struct ph_trun early = {.env = r->env, .plan = r->plan};
+    struct ph_trun early = {.env = r->env, .plan = r->plan, .inherit = r->inherit};
     ph_trun_audit(&early, worker, ev);
 }
 
@@ -185,6 +205,10 @@ static void on_event(void *ctx, unsigned worker, const struct ph_turnd_ev *ev)
     struct ph_trun *r = ctx;
     ph_tmetrics_event(r->metrics, ev, ph_now());
     audit(r, worker, ev);
+    if (r->fleet)
+        ph_tfleet_event(r->fleet, ev);
+    if (r->statsdb)
+        ph_tstatsdb_event(r->statsdb, worker, ev);
     if (ev->type == PH_TURND_ALLOC_UP)
         atomic_fetch_add(&r->allocations, 1);
     if (ev->type != PH_TURND_ALLOC_DOWN)
@@ -192,6 +216,18 @@ static void on_event(void *ctx, unsigned worker, const struct ph_turnd_ev *ev)
     int64_t left = atomic_fetch_sub(&r->allocations, 1) - 1;
     if (r->on_down)
         r->on_down(r->on_down_ctx, left);
+}
+
+static void on_loop(void *ctx, unsigned worker, uv_loop_t *loop, struct ph_turn_uv_here *here)
+{
+    struct ph_trun *r = ctx;
+    ph_tstatsdb_loop(r->statsdb, worker, loop, here);
+}
+
+static struct ph_store *open_store(void *ctx, unsigned worker, uv_loop_t *loop)
+{
+    struct ph_trun *r = ctx;
+    return ph_tstate_store(r->state, worker, loop);
 }
 
 static void on_lookup(void *ctx, unsigned worker, const struct ph_userdb_ask *ask)
@@ -224,13 +260,28 @@ static void fill_shell(struct ph_trun *r, struct ph_turn_uv_conf *u, uv_loop_t *
         .device = c->device,
         .relay_device = c->relay_device,
         .on_event = on_event,
+        .on_loop = r->statsdb ? on_loop : NULL,
         .on_lookup = on_lookup,
         .ctx = r,
+        .hold = true,
+        .inherit = r->inherit,
+        .store = r->state ? open_store : NULL,
+        .free_bind = c->free_bind,
     };
     memcpy(u->external, r->plan.listener_external, sizeof u->external);
     memcpy(u->quad, r->plan.quad, sizeof u->quad);
     memcpy(u->accept, r->plan.accept, sizeof u->accept);
     fill_core(r, &u->core);
+}
+
+/* Is it a port that relays share? */
+static bool is_pool_port(const struct ph_trun *r, const struct ph_addr *at)
+{
+    for (unsigned i = 0; i < r->plan.n_relays; i++)
+        if (at->proto == PH_UDP && ph_addr_eq_ip(at, &r->plan.relay[i]) &&
+            at->port >= r->conf->min_port && at->port - r->conf->min_port < r->plan.pool_ports)
+            return true;
+    return false;
 }
 
 static int start_server(struct ph_trun *r, uv_loop_t *loop)
@@ -247,16 +298,42 @@ static int start_server(struct ph_trun *r, uv_loop_t *loop)
         return PH_E_NOMEM;
     fill_shell(r, u, loop);
     u->stun = c->no_stun ? NULL : &stun;
+    ph_tself_block(); /* signals are for this thread */
     int err = ph_turn_uv_new(&r->server, u, &failed);
+    ph_tself_unblock();
     r->serving = !err;
     ph_wipe(&u->core.nonce, sizeof u->core.nonce);
     ph_wipe(u->core.ticket_key, sizeof u->core.ticket_key);
     free(u);
     if (err && failed.family)
-        return say_failed(r, "listen on", failed.proto == PH_UDP ? "udp" : "tcp", &failed, err);
+        return say_failed(r, is_pool_port(r, &failed) ? "relay from" : "listen on",
+                          failed.proto == PH_UDP ? "udp" : "tcp", &failed, err);
     if (err)
         SAY(r, ERROR, "cannot start: %s", ph_strerror(err));
     return err;
+}
+
+/* What goes to other programs: Redis.  0 or PH_E_NOMEM. */
+static int connect_others(struct ph_trun *r, uv_loop_t *loop)
+{
+    const struct ph_tconf *c = r->conf;
+    if (c->redis_userdb) {
+        r->db = ph_tdb_new(loop, &r->env, r->conf, &r->server, ph_trun_db_changed, r);
+        if (!r->db)
+            return PH_E_NOMEM;
+    }
+    if (c->statedb) {
+        r->fleet = ph_tfleet_new(loop, &r->env, r);
+        r->state = ph_tstate_new(loop, r, r->token);
+        if (!r->fleet || !r->state)
+            return PH_E_NOMEM;
+    }
+    if (c->redis_statsdb) {
+        r->statsdb = ph_tstatsdb_new(loop, r);
+        if (!r->statsdb)
+            return PH_E_NOMEM;
+    }
+    return 0;
 }
 
 int ph_trun_start(struct ph_trun *r, const struct ph_env *env, uv_loop_t *loop)
@@ -268,15 +345,26 @@ int ph_trun_start(struct ph_trun *r, const struct ph_env *env, uv_loop_t *loop)
     if (err)
         return err;
     err = make_shared(r);
-    if (!err && r->conf->redis_userdb) {
-        r->db = ph_tdb_new(loop, &r->env, r->conf, &r->server, ph_trun_db_changed, r);
-        err = r->db ? 0 : PH_E_NOMEM;
-    }
+    if (!err)
+        err = connect_others(r, loop);
     if (err) {
         SAY(r, ERROR, "cannot start: %s", ph_strerror(err));
         return err;
     }
-    return start_server(r, loop);
+    ph_trun_rekey(r);
+    if (r->inherit)
+        r->inherit->keys = r->keys;
+    if (r->state && !r->inherit)
+        ph_tstate_wait(r->state, &r->enough);
+    if (r->enough)
+        return PH_E_STATE;
+    err = start_server(r, loop);
+    if (err)
+        return err;
+    ph_turn_uv_set_keys(r->server, &r->keys);
+    if (r->state)
+        ph_tstate_serve(r->state);
+    return 0;
 }
 
 /* ---- another set ---- */
@@ -301,6 +389,14 @@ void ph_trun_tell(struct ph_trun *r, struct ph_tls *tls)
         forbid(&live, &r->endpoint[i]);
     if (r->db && ph_tdb_endpoint(r->db, &at))
         forbid(&live, &at);
+    struct ph_addr store[PH_TURND_FORBIDDEN];
+    unsigned n = r->state ? ph_tstate_endpoints(r->state, store, PH_TURND_FORBIDDEN) : 0;
+    for (unsigned i = 0; i < n; i++)
+        forbid(&live, &store[i]);
+    n = r->statsdb ? ph_tstatsdb_endpoints(r->statsdb, store, PH_TURND_FORBIDDEN) : 0;
+    for (unsigned i = 0; i < n; i++)
+        forbid(&live, &store[i]);
+    ph_tfleet_fill(r->fleet, &live);
     if (r->server)
         ph_turn_uv_reload(r->server, &live, tls);
 }
@@ -317,6 +413,9 @@ int ph_trun_swap(struct ph_trun *r, struct ph_tconf *conf, struct ph_tlive *live
     r->live = live;
     ph_quota_set(r->quota, live->total_quota, live->user_quota);
     ph_bps_set_capacity(r->bps, conf->bps_capacity);
+    ph_trun_rekey(r);
+    if (r->state && r->server)
+        ph_tstate_rekey(r->state);
     ph_trun_tell(r, tls);
     ph_tlive_free(old);
     ph_tquotas_sweep(&r->quotas, live);
@@ -348,12 +447,18 @@ void ph_trun_stop(struct ph_trun *r)
 {
     ph_turn_uv_free(r->server);
     r->server = NULL;
+    ph_tfleet_stop(r->fleet);
+    ph_tstate_stop(r->state);
+    ph_tstatsdb_stop(r->statsdb);
     ph_tdb_stop(r->db);
 }
 
 void ph_trun_free(struct ph_trun *r)
 {
     ph_turn_uv_free(r->server);
+    ph_tfleet_free(r->fleet);
+    ph_tstate_free(r->state);
+    ph_tstatsdb_free(r->statsdb);
     ph_tdb_free(r->db);
     ph_reserve_free(r->reserve);
     ph_tquotas_sweep(&r->quotas, NULL);
@@ -364,5 +469,6 @@ void ph_trun_free(struct ph_trun *r)
         ph_ports_free(r->ports[i]);
     ph_tlive_free(r->live);
     ph_tls_unref(r->tls);
+    ph_wipe(&r->keys, sizeof r->keys);
     *r = (struct ph_trun){.conf = r->conf};
 }

@@ -8,11 +8,15 @@
 
 #define SAY(r, level, ...) ph_logf(&(r)->env, PH_LOG_##level, __VA_ARGS__)
 
+enum { POOLED = 65536 /* clients that may share ports */ };
+
 uint64_t ph_trun_files(const struct ph_trun *r)
 {
     const struct ph_tconf *c = r->conf;
     unsigned workers = r->plan.workers ? r->plan.workers : 1;
     uint64_t relays = (uint64_t)r->plan.n_relays * (c->max_port - c->min_port + 1);
+    if (r->plan.pool_ports && relays < POOLED) /* clients do not end with the ports */
+        relays = POOLED;
     if (c->total_quota && relays > (uint64_t)c->total_quota * 2)
         relays = (uint64_t)c->total_quota * 2; /* IPv4 and IPv6 */
     if (r->plan.n_listeners && r->plan.listener[r->plan.n_listeners - 1].proto != PH_UDP)
@@ -52,11 +56,16 @@ void ph_trun_announce(const struct ph_trun *r)
             r->plan.relay_external[i].family ? ", known as " : "",
             r->plan.relay_external[i].family ? ph_addr_ip_text(&r->plan.relay_external[i], told)
                                              : "");
+    if (r->plan.pool_ports)
+        SAY(r, INFO, "UDP relays share %u port%s from %" PRIu32 " on", r->plan.pool_ports,
+            r->plan.pool_ports == 1 ? "" : "s", c->min_port);
     if (c->rfc5780 && r->plan.n_quads)
         SAY(r, INFO, "RFC 5780 is on for %u pair%s of addresses", r->plan.n_quads,
             r->plan.n_quads == 1 ? "" : "s");
     if (c->redis_userdb)
         SAY(r, INFO, "users come from Redis as well");
+    if (c->redis_statsdb)
+        SAY(r, INFO, "sessions and traffic are told in Redis");
     if (c->no_budget)
         SAY(r, WARN, "no budget: anybody can have floods reflected by this server");
     SAY(r, INFO, "turnd %s is ready: realm %s, %u worker%s", PH_VERSION, c->realm,

@@ -18,6 +18,7 @@ const char *ph_tword_reason(enum ph_turnd_reason reason)
         [PH_END_EXPIRED] = "expired", [PH_END_RELEASED] = "released",
         [PH_END_ADMIN] = "ended",     [PH_END_CLOSED] = "closed",
         [PH_END_REVOKED] = "revoked", [PH_END_CREDENTIAL] = "credential",
+        [PH_END_LOST] = "lost",       [PH_END_ADOPTED] = "adopted",
     };
     return WORD(WORDS, reason);
 }

@@ -51,6 +51,8 @@ Test(admin_route, knows_every_path_of_the_api)
         {"GET", "/v1/log", PH_DO_LOG, false},
         {"PUT", "/v1/log", PH_DO_SET_LOG, true},
         {"GET", "/v1/credentials?ttl=60", PH_DO_CREDENTIALS, false},
+        {"GET", "/v1/nodes", PH_DO_NODES, false},
+        {"POST", "/v1/adopt", PH_DO_ADOPT, true},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (int door = PH_DOOR_SOCKET; door <= PH_DOOR_WEB; door += PH_DOOR_WEB - PH_DOOR_SOCKET) {
@@ -77,6 +79,20 @@ Test(admin_route, gives_the_http_door_health_and_metrics_alone)
     cr_assert_eq(c.what, PH_DO_METRICS);
     r.target = "/metrics";
     cr_assert_eq(ph_tadmin_route(&r, &c, &p), 404, "only where it was put");
+}
+
+/* It names a program that is to be executed: only for who may write to a file of ours, whatever token he has. */
+Test(admin_route, upgrades_are_for_the_socket_alone)
+{
+    static const enum ph_tadmin_door others[] = {PH_DOOR_HTTP, PH_DOOR_API, PH_DOOR_WEB};
+    for (size_t i = 0; i < COUNT(others); i++)
+        cr_expect_eq(ask(others[i], "POST", "/v1/upgrade"), 404, "door %d: %s", others[i], p.text);
+    cr_assert_eq(ask(PH_DOOR_SOCKET, "POST", "/v1/upgrade"), 0);
+    cr_expect_eq(c.what, PH_DO_UPGRADE);
+    cr_expect(c.changes);
+    cr_expect_eq(body("{\"program\": \"/usr/bin/turnd\"}"), 0);
+    cr_expect_str_eq(c.program.b, "/usr/bin/turnd");
+    cr_expect_eq(body("{\"program\": \"turnd\"}"), 400, "not an absolute path");
 }
 
 Test(admin_route, says_what_is_wrong_with_a_target)
@@ -317,6 +333,9 @@ Test(admin_route, refuses_bodies)
         {"POST", "/v1/drain", "{\"deadline\":99999999999999999999}"},
         {"POST", "/v1/stop", "{\"deadline\":1}"},
         {"POST", "/v1/reload", "{\"x\":1}"},
+        {"POST", "/v1/adopt", "{}"},
+        {"POST", "/v1/adopt", "{\"node\":\"a/b\"}"},
+        {"POST", "/v1/upgrade", "{\"program\":\"/bin/x\\u0000y\"}"},
         {"PUT", "/v1/log", ""},
         {"PUT", "/v1/log", "{}"},
         {"PUT", "/v1/log", "{\"level\":\"loud\"}"},

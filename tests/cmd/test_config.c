@@ -251,13 +251,17 @@ Test(turnd_conf, refuses_databases_that_are_not_there)
     expect_error("psql-userdb=host=db password=hunter2",
                  "t.conf:1: psql-userdb: refused: no SQL databases here: put users into user= "
                  "lines or a users-file, or use static-auth-secret or redis-userdb");
-    expect_error("\nredis-statsdb=\"ip=127.0.0.1 password=hunter2\"",
-                 "t.conf:2: redis-statsdb: refused: this version writes no statistics to Redis: "
-                 "remove the key; metrics are at http-listen, sessions in turnctl");
+    expect_error(
+        "\nmongo-userdb=\"mongodb://127.0.0.1 password=hunter2\"",
+        "t.conf:2: mongo-userdb: refused: no MongoDB here: put users into user= lines or a "
+        "users-file, or use static-auth-secret or redis-userdb");
 }
 
 Test(turnd_conf, tells_of_what_it_leaves_out)
 {
+    expect_warning("relay-port-pool=5\nno-udp-relay",
+                   "relay-port-pool: without effect: there are no UDP relays");
+    expect_warning("multiplex-peer", "multiplex-peer: ignored: give relay-port-pool");
     expect_warning("userdb=/var/db/turndb", "userdb: ignored: no SQLite database here");
     expect_warning("raw-public-keys", "raw-public-keys: ignored: clients are shown certificates");
     expect_warning("cli", "cli: ignored: there is no telnet console: use turnctl (api-socket)");
@@ -352,6 +356,19 @@ Test(turnd_conf, names_bad_ports_and_numbers)
                                    "port is left for relays");
     expect_error("relay-threads=129", "t.conf:1: relay-threads: \"129\" is out of range: give a "
                                       "whole number from 0 to 128");
+    expect_error("relay-port-pool=0", "t.conf:1: relay-port-pool: \"0\" is out of range: give a "
+                                      "whole number from 1 to 1024");
+    expect_error("relay-port-pool=1025",
+                 "t.conf:1: relay-port-pool: \"1025\" is out of range: give "
+                 "a whole number from 1 to 1024");
+    expect_error(
+        "min-port=50000\nmax-port=50003\nrelay-port-pool=5",
+        "t.conf:3: relay-port-pool: 5 ports do not fit between min-port 50000 and max-port "
+        "50003: give fewer, or more room");
+    expect_error(
+        "relay-port-pool=5\nrelay-threads=2",
+        "t.conf:2: relay-threads: 2 does not go with relay-port-pool, which needs a single "
+        "worker: give 1, or remove the key");
     expect_error("user-quota=many", "t.conf:1: user-quota: \"many\" is not a number: give a whole "
                                     "number from 0 to 4294967295");
     expect_error("rfc5780\nlistening-port=3478\nalt-listening-port=3478",

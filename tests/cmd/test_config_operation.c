@@ -233,7 +233,7 @@ Test(turnd_sample, parses_back_without_a_complaint)
 static bool is_elsewhere(const char *key)
 {
 #ifndef PH_HAVE_REDIS
-    if (strcmp(key, "redis-userdb") == 0)
+    if (strcmp(key, "redis-userdb") == 0 || strcmp(key, "redis-statsdb") == 0)
         return true;
 #endif
     return strcmp(key, "api-token-file") == 0 || strcmp(key, "users-file") == 0;

@@ -94,10 +94,37 @@ Test(turnd_plan, takes_what_it_is_told)
     expect_listeners(&p, true, "198.51.100.1:5000 [2001:db8::9]:5000 198.51.100.1:53");
     expect_list(p.relay, p.n_relays, "198.51.100.1 2001:db8::9");
     cr_expect_eq(p.workers, 0);
+    cr_expect_eq(p.pool_ports, 0);
     ph_tconf_fini(&c);
     plan(&c, &p, "listening-ip=198.51.100.1\nrelay-ip=198.51.100.2\nrelay-ip=127.0.0.1\n");
     expect_list(p.relay, p.n_relays, "198.51.100.2 127.0.0.1");
     ph_tconf_fini(&c);
+}
+
+Test(turnd_plan, shares_ports_with_one_worker)
+{
+    static const struct {
+        const char *text;
+        unsigned workers;
+        uint16_t ports;
+    } cases[] = {
+        {"cpus=8\nrelay-port-pool=20\n", 1, 20},
+        {"cpus=8\nrelay-port-pool=20\nrelay-threads=1\n", 1, 20},
+        {"cpus=8\nrelay-port-pool=20\nrelay-threads=0\n", 0, 20},
+        {"min-port=65535\nrelay-port-pool=1\n", 1, 1},
+        {"cpus=8\nrelay-port-pool=20\nno-udp-relay\n", 8, 0},
+        {"cpus=8\nrelay-port-pool=20\nstun-only\nrelay-threads=4\n", 4, 0},
+        {"cpus=8\n", 8, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ph_tconf c;
+        struct ph_tplan p;
+        plan(&c, &p, cases[i].text);
+        cr_expect_not(ph_opts_failed(c.opts), "%s", cases[i].text);
+        cr_expect_eq(p.workers, cases[i].workers, "%s", cases[i].text);
+        cr_expect_eq(p.pool_ports, cases[i].ports, "%s", cases[i].text);
+        ph_tconf_fini(&c);
+    }
 }
 
 Test(turnd_plan, takes_a_wildcard_for_every_address_of_its_family)

@@ -93,8 +93,8 @@ while read -r key; do
     user) echo "$key=alice:hunter2" ;;
     use-auth-secret) echo "$key" ;;
     userdb) echo "$key=/var/lib/turn/turndb" ;;
-    redis-userdb) echo "$key=ip=127.0.0.1 password=hunter2" ;;
-    *secret | *password | pkey-pwd | *userdb | *statsdb) echo "$key=hunter2" ;;
+    redis-userdb | redis-statsdb) echo "$key=ip=127.0.0.1 password=hunter2" ;;
+    *secret | *password | pkey-pwd | *userdb) echo "$key=hunter2" ;;
     rest-api-separator) echo "$key=:" ;;
     allocation-default-address-family) echo "$key=keep" ;;
     listening-device | relay-device) echo "$key=lo" ;;
@@ -129,14 +129,14 @@ keys=$(grep -cvE '^#' "$PINHOLE_ROOT/tests/vectors/coturn_keys.txt")
 lines=$(grep -cE "^(honoured|ignored|refused|overridden) +$T/t.conf:[0-9]+: " "$OUT")
 [ "$lines" -ge $((keys - 2)) ] || fail "$lines lines for $keys keys" # version, dh-file
 says "psql-userdb=***  (no SQL databases here" "user=alice:***" "static-auth-secret=***" \
-    "error: $T/t.conf" "redis-statsdb: refused: this version writes no statistics to Redis" \
+    "error: $T/t.conf" "mongo-userdb: refused: no MongoDB here" \
     "This cannot work"
-! grep -E '^refused' "$OUT" | grep -vE 'sql-userdb|mongo-userdb|statsdb' ||
+! grep -E '^refused' "$OUT" | grep -vE 'sql-userdb|mongo-userdb' ||
     fail "refuses more than it must"
 ok "$lines keys"
 
 step "and without those that must be refused it works"
-sed -E '/^(psql|sql|mysql|mongo)-userdb|^redis-statsdb|^no-d?tls$|^no-tcp$/d' "$T/t.conf" >"$T/u.conf"
+sed -E '/^(psql|sql|mysql|mongo)-userdb|^no-d?tls$|^no-tcp$/d' "$T/t.conf" >"$T/u.conf"
 run 0 --check-config -c "$T/u.conf"
 says "No errors" "certificate  turn.example.org" "Values in force:" "tcp and tls 127.0.0.1:50000"
 says_not hunter2
