@@ -3,6 +3,8 @@
 # A box is one folder of sources and one static library that links only what it declares. Boxes are
 # for the build itself: programs and tests link them. Users get the installed libraries
 # (ph_library), each of which holds the objects of one or more boxes.
+#
+# What is installed has two components, and a package each (pack.cmake): programs and development.
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -28,17 +30,21 @@ function(ph_existing out)
     set(${out} ${found} PARENT_SCOPE)
 endfunction()
 
-# ph_box(NAME DIR [PURE] [DEPS NAME...])
+# ph_box(NAME DIR [PURE] [ONLY REGEX] [DEPS NAME...])
 #
-# The box NAME of all .c files of DIR (relative to the calling CMakeLists.txt). PURE boxes are plain
+# The box NAME of all .c files of DIR (relative to the calling CMakeLists.txt), or of those alone whose
+# path ONLY matches: the part that a missing library leaves. PURE boxes are plain
 # ISO C and are held by tests/arch to do no I/O; the others see the whole of glibc. The target
 # closed_NAME links every object of the box with the declared dependencies alone, so that an
 # undeclared one fails the build even while no program uses it.
 function(ph_box name dir)
-    cmake_parse_arguments(PARSE_ARGV 2 box "PURE" "" "DEPS")
+    cmake_parse_arguments(PARSE_ARGV 2 box "PURE" "ONLY" "DEPS")
     cmake_path(ABSOLUTE_PATH dir NORMALIZE)
     file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.c)
     list(FILTER sources EXCLUDE REGEX "/test_[^/]*$") # tests/sim has tests of its own
+    if(box_ONLY)
+        list(FILTER sources INCLUDE REGEX ${box_ONLY})
+    endif()
     if(NOT sources)
         return()
     endif()
@@ -102,7 +108,7 @@ function(ph_program name)
     target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
     target_compile_definitions(${name} PRIVATE _GNU_SOURCE PH_VERSION="${PROJECT_VERSION}")
     target_link_libraries(${name} PRIVATE ${libs})
-    install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
     if(man)
         ph_manual(${name} ${man} ${libs})
     endif()
@@ -139,8 +145,9 @@ function(ph_manual name source)
         COMMENT "Manual page and completion of ${name}"
         VERBATIM)
     add_custom_target(${name}_manual ALL DEPENDS ${page} ${completion})
-    install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
-    install(FILES ${completion} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT programs)
+    install(FILES ${completion} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+        COMPONENT programs)
 endfunction()
 
 # ph_embed(OUT DIR HEADER NAME): the C file OUT with the contents of the files in DIR, as the table NAME that
@@ -198,12 +205,12 @@ function(ph_library name)
         cmake_path(RELATIVE_PATH dir BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE subdir)
         file(GLOB headers CONFIGURE_DEPENDS ${dir}/*.h)
         list(FILTER headers EXCLUDE REGEX "[/_]priv\\.h$")
-        install(FILES ${headers} DESTINATION ${PH_INCLUDEDIR}/${subdir})
+        install(FILES ${headers} DESTINATION ${PH_INCLUDEDIR}/${subdir} COMPONENT development)
     endforeach()
 
     install(TARGETS ${name} EXPORT PinholeTargets
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
     ph_pkgconfig(${name} "${lib_DESCRIPTION}" "${lib_PC_REQUIRES}")
 endfunction()
 
@@ -228,7 +235,7 @@ function(ph_pkgconfig name description requires)
     string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
     configure_file(${PH_CMAKE_DIR}/pinhole.pc.in ${PROJECT_BINARY_DIR}/pkgconfig/${name}.pc @ONLY)
     install(FILES ${PROJECT_BINARY_DIR}/pkgconfig/${name}.pc
-        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
 endfunction()
 
 # The CMake package: find_package(Pinhole) gives Pinhole::stun, Pinhole::turn and so on.
@@ -243,6 +250,8 @@ function(ph_install_package)
     write_basic_package_version_file(${PROJECT_BINARY_DIR}/PinholeConfigVersion.cmake
         COMPATIBILITY SameMinorVersion)
     install(FILES ${PROJECT_BINARY_DIR}/PinholeConfig.cmake
-        ${PROJECT_BINARY_DIR}/PinholeConfigVersion.cmake DESTINATION ${PH_PACKAGEDIR})
-    install(EXPORT PinholeTargets NAMESPACE Pinhole:: DESTINATION ${PH_PACKAGEDIR})
+        ${PROJECT_BINARY_DIR}/PinholeConfigVersion.cmake
+        DESTINATION ${PH_PACKAGEDIR} COMPONENT development)
+    install(EXPORT PinholeTargets NAMESPACE Pinhole::
+        DESTINATION ${PH_PACKAGEDIR} COMPONENT development)
 endfunction()
