@@ -18,11 +18,6 @@
  * 39.5 s). */
 static const ph_ns tombstone_ttl = PH_SEC(40);
 
-struct ph__alloc *ph__alloc_at(const struct ph_turnd *d, uint32_t slot)
-{
-    return &d->chunk[slot / PH__CHUNK][slot % PH__CHUNK];
-}
-
 struct tuple {
     struct ph_addr client;
     uint32_t listener;
@@ -64,14 +59,21 @@ static uint32_t find_former(struct ph_turnd *d, const struct ph_addr *client, ui
     return it.slot;
 }
 
+uint32_t ph__tuple_find(const struct ph_turnd *d, const struct ph_addr *client, uint32_t listener)
+{
+    struct ph_map_it it = ph_map_find(&d->by_client, tuple_hash(d, client, listener));
+    while (it.slot != PH_MAP_NONE && !ph__alloc_is_at(ph__alloc_at(d, it.slot), client, listener))
+        it = ph_map_next(&d->by_client, it);
+    return it.slot;
+}
+
 uint32_t ph__alloc_find(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener)
 {
     if (d->memo != PH__NONE && ph__alloc_is_at(ph__alloc_at(d, d->memo), client, listener))
         return d->memo;
-    struct ph_map_it it = ph_map_find(&d->by_client, tuple_hash(d, client, listener));
-    for (; it.slot != PH_MAP_NONE; it = ph_map_next(&d->by_client, it))
-        if (ph__alloc_is_at(ph__alloc_at(d, it.slot), client, listener))
-            return d->memo = it.slot;
+    uint32_t slot = ph__tuple_find(d, client, listener);
+    if (slot != PH__NONE)
+        return d->memo = slot;
     return d->moving ? find_former(d, client, listener) : PH__NONE;
 }
 
@@ -91,11 +93,44 @@ void ph__tuple_del(struct ph_turnd *d, const struct ph_addr *client, uint32_t li
 
 bool ph_turnd_conn_needed(const struct ph_turnd *d, uint32_t listener, const struct ph_addr *client)
 {
-    struct ph_map_it it = ph_map_find(&d->by_client, tuple_hash(d, client, listener));
-    for (; it.slot != PH_MAP_NONE; it = ph_map_next(&d->by_client, it))
-        if (ph__alloc_is_at(ph__alloc_at(d, it.slot), client, listener))
-            return true;
-    return false;
+    return ph__tuple_find(d, client, listener) != PH__NONE;
+}
+
+static uint64_t session_hash(const struct ph_turnd *d, uint64_t session)
+{
+    return ph_hash(&d->hash_key, &session, sizeof session);
+}
+
+uint32_t ph__session_find(const struct ph_turnd *d, uint64_t session)
+{
+    struct ph_map_it it = ph_map_find(&d->by_session, session_hash(d, session));
+    while (it.slot != PH_MAP_NONE && ph__alloc_at(d, it.slot)->session != session)
+        it = ph_map_next(&d->by_session, it);
+    return it.slot;
+}
+
+/* Sessions of a worker.  18 digits hold the largest: 255 and 15 more. */
+static const uint64_t of_a_worker = 1000000000000000u;
+
+void ph__session_seen(struct ph_turnd *d, uint64_t session)
+{
+    static const uint64_t years =
+        100000u * 86400u * UINT64_C(3650); /* of clock: more is nonsense */
+    const uint64_t n = session % of_a_worker;
+
+    if (session / of_a_worker == d->c.worker && n > d->sessions && n - d->sessions < years)
+        d->sessions = n;
+}
+
+/* A number that no allocation has, restored ones included. */
+static uint64_t new_session(struct ph_turnd *d)
+{
+    uint64_t session;
+
+    do
+        session = d->c.worker * of_a_worker + ++d->sessions % of_a_worker;
+    while (ph__session_find(d, session) != PH__NONE);
+    return session;
 }
 
 /* Adds a block of free slots. */
@@ -140,34 +175,44 @@ static struct ph__alloc *take_slot(struct ph_turnd *d, uint32_t slot)
 uint32_t ph__alloc_new(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
                        ph_ns now)
 {
-    /* 18 digits hold the largest: 255 and 15 more. */
-    static const uint64_t of_a_worker = 1000000000000000u;
+    const uint64_t session = new_session(d);
     uint32_t slot;
 
     if (free_slot(d, &slot) || ph__tuple_add(d, client, listener, slot))
         return PH__NONE;
-    *take_slot(d, slot) =
-        (struct ph__alloc){.client = *client,
-                           .listener = listener,
-                           .session = d->c.worker * of_a_worker + ++d->sessions % of_a_worker,
-                           .created_at = now,
-                           .expires_at = PH_NEVER,
-                           .state = PH__OPENING};
+    if (ph_map_add(&d->by_session, session_hash(d, session), slot)) {
+        ph__tuple_del(d, client, listener, slot);
+        return PH__NONE;
+    }
+    *take_slot(d, slot) = (struct ph__alloc){.client = *client,
+                                             .listener = listener,
+                                             .session = session,
+                                             .created_at = now,
+                                             .expires_at = PH_NEVER,
+                                             .state = PH__OPENING};
     return slot;
 }
 
 int ph__alloc_adopt(struct ph_turnd *d, const struct ph__alloc *from, uint32_t *slot)
 {
     int err = free_slot(d, slot);
-    if (!err)
-        err = ph_heap_set(&d->expiry, *slot, from->expires_at);
     if (err)
         return err;
-    struct ph__alloc *a = take_slot(d, *slot);
-    *a = *from;
-    a->away = true;
-    a->reachable = false;
-    a->conn = 0;
+    err = ph_map_add(&d->by_session, session_hash(d, from->session), *slot);
+    if (!err && from->state == PH__UP)
+        err = ph_heap_set(&d->expiry, *slot, from->expires_at);
+    if (!err && !from->away)
+        err = ph__tuple_add(d, &from->client, from->listener, *slot);
+    if (!err && from->mobile)
+        err = ph__mobile_link(d, from->mobile, *slot);
+    if (err) {
+        ph_map_del(&d->by_session, session_hash(d, from->session), *slot);
+        ph_heap_set(&d->expiry, *slot, PH_NEVER);
+        if (!from->away)
+            ph__tuple_del(d, &from->client, from->listener, *slot);
+        return err;
+    }
+    *take_slot(d, *slot) = *from;
     return 0;
 }
 
@@ -192,7 +237,9 @@ int ph__alloc_expire_at(struct ph_turnd *d, uint32_t slot, ph_ns at)
 
 void ph__leg_release(struct ph_turnd *d, struct ph__leg *leg)
 {
-    if (leg->state == PH__LEG_OPENING || leg->state == PH__LEG_UP)
+    if (ph__pool_has(d, &leg->at))
+        ph__pool_leave(d, leg);
+    else if (leg->state == PH__LEG_OPENING || leg->state == PH__LEG_UP)
         ph_ports_release(d->c.relay[leg->relay].ports, leg->at.port);
     leg->state = PH__LEG_NONE;
 }
@@ -204,6 +251,8 @@ void ph__alloc_unlink(struct ph_turnd *d, uint32_t slot)
         ph__tuple_del(d, &a->client, a->listener, slot);
     if (a->mobile)
         ph__mobile_unlink(d, slot);
+    ph__unchanged(d, slot);
+    ph_map_del(&d->by_session, session_hash(d, a->session), slot);
     ph_heap_set(&d->expiry, slot, PH_NEVER);
     if (a->counted)
         ph_quota_release(ph__realm_quota(d, a->realm), ph__user_id(a->user));
@@ -216,11 +265,14 @@ void ph__alloc_end(struct ph_turnd *d, uint32_t slot, enum ph_turnd_reason reaso
     struct ph__alloc *a = ph__alloc_at(d, slot);
     uint8_t bits = PH__EV_DOWN;
 
+    ph__stray_del(d, a);
     ph__alloc_unlink(d, slot);
     ph__tcp_end(d, slot);
-    for (unsigned i = 0; i < 2; i++)
-        if (a->leg[i].state == PH__LEG_UP)
+    for (unsigned i = 0; i < 2; i++) {
+        if (a->leg[i].state == PH__LEG_UP && !a->leg[i].pool)
             bits = (uint8_t)(bits | PH__EV_CLOSE << i);
+        ph__pool_leave(d, &a->leg[i]);
+    }
     a->state = PH__DEAD;
     a->reason = (uint8_t)reason;
     ph__alloc_event(d, slot, bits);
@@ -259,14 +311,17 @@ void ph__alloc_free(struct ph_turnd *d, uint32_t slot)
 {
     struct ph__alloc *a = ph__alloc_at(d, slot);
 
-    if (a->state != PH__DEAD)
+    if (a->state != PH__DEAD) {
+        ph__stray_del(d, a);
         ph__alloc_unlink(d, slot);
+    }
     if (a->queued_output)
         drop_output(d, slot);
     for (unsigned i = 0; i < 2; i++)
         ph__leg_release(d, &a->leg[i]);
     free(a->perm);
     free(a->chan);
+    free(a->usage);
     ph__bound_free(a);
     ph__tcp_free(a);
     ph__mobile_free(a);
@@ -329,9 +384,11 @@ void ph__alloc_info(const struct ph_turnd *d, uint32_t slot, struct ph_turnd_inf
         .conn = a->conn,
         .tcp = a->tcp != NULL,
         .mobile = a->mobile != NULL,
+        .restored = a->restored,
         .dropped = a->dropped,
         .relay = {shown(d, &a->leg[0]), shown(d, &a->leg[1])},
         .user = ph__user_name(a->user),
+        .user_id = a->user ? ph__user_id(a->user) : (struct ph_slice){NULL, 0},
         .realm = ph__user_realm(a->user),
         .created_at = a->created_at,
         .expires_at = a->expires_at,
@@ -342,6 +399,7 @@ void ph__alloc_info(const struct ph_turnd *d, uint32_t slot, struct ph_turnd_inf
         .permissions = a->n_perm,
         .channels = a->n_chan,
     };
+    ph__usage_info(a, out);
 }
 
 unsigned ph_turnd_peers(const struct ph_turnd *d, uint32_t id, struct ph_addr *v, unsigned max)
@@ -392,5 +450,6 @@ void ph__alloc_fini(struct ph_turnd *d)
     ph__tcp_fini(d);
     ph_map_fini(&d->by_serial);
     ph_map_fini(&d->by_client);
+    ph_map_fini(&d->by_session);
     ph_heap_fini(&d->expiry);
 }

@@ -172,12 +172,17 @@ static void open_leg(struct ph_turnd *d, uint32_t slot, unsigned i)
     a->leg[i].state = PH__LEG_FAILED;
     a->leg[i].code = 440;
     for (unsigned nth = 0; (relay = relay_for(d, a, family, nth)) != PH__NONE; nth++) {
+        a->leg[i].code = 508;
+        if (d->pool && !a->tcp) {
+            if (!ph__pool_open(d, slot, i, relay, a->want == PH_PORT_EVEN))
+                return;
+            continue;
+        }
         int port = ph_ports_take(d->c.relay[relay].ports, (enum ph_port_want)a->want, 0, &d->env);
         if (port > 0) {
             ask_to_open(d, slot, i, relay, (uint16_t)port);
             return;
         }
-        a->leg[i].code = 508;
     }
 }
 
@@ -229,6 +234,7 @@ static void finish(struct ph_turnd *d, uint32_t slot, ph_ns now)
     a->reachable = true;
     d->stats.allocations++;
     ph__alloc_event(d, slot, PH__EV_UP);
+    ph__changed(d, slot);
     if (a->away) /* the connection went while the relay was being opened: no ticket was given */
         ph__alloc_end(d, slot, PH_END_CLOSED);
     else
@@ -241,6 +247,8 @@ static int equip(struct ph_turnd *d, uint32_t slot, const struct wish *w, ph_ns 
     struct ph__alloc *a = ph__alloc_at(d, slot);
     int err = ph__bound_init(d, a, now);
 
+    if (!err)
+        err = ph__usage_begin(d, a, now);
     if (!err && w->tcp)
         err = ph__tcp_init(a);
     if (!err && w->mobile)
@@ -328,7 +336,7 @@ static const struct ph_addr *alternate_for(struct ph_turnd *d, const struct ph_a
     return NULL;
 }
 
-static int redirect(struct ph__req *r, const struct ph_addr *to)
+int ph__reply_alternate(struct ph__req *r, const struct ph_addr *to)
 {
     struct ph_buf *b = &r->p->b;
     struct ph_msgw w;
@@ -337,7 +345,6 @@ static int redirect(struct ph__req *r, const struct ph_addr *to)
     ph_msgw_error(&w, 300, NULL);
     ph_msgw_addr(&w, PH_ATTR_ALTERNATE_SERVER, to);
     r->d->stats.errors++;
-    r->d->stats.redirected++;
     return ph__reply_end(r, &w);
 }
 
@@ -350,14 +357,16 @@ int ph__on_allocate(struct ph__req *r)
     if (r->a)
         return on_existing(r);
     const struct ph_addr *other = alternate_for(d, &r->p->src);
-    if (other)
-        return redirect(r, other);
+    if (other) {
+        d->stats.redirected++;
+        return ph__reply_alternate(r, other);
+    }
     if (d->c.live.draining) {
         d->stats.drained++;
         return ph__reply_error(r, 508);
     }
     uint16_t code = read_wish(r, &w);
-    if (!code && w.port == PH_PORT_EVEN_PAIR && !d->c.reserve)
+    if (!code && w.port == PH_PORT_EVEN_PAIR && (!d->c.reserve || d->pool))
         code = 508;
     if (!code)
         code = create(r, &w, &slot);
@@ -399,7 +408,10 @@ void ph_turnd_relay_opened(struct ph_turnd *d, uint32_t sock, int err, ph_ns now
 
     if (!a || a->state != PH__OPENING || a->leg[i].state != PH__LEG_OPENING)
         return;
-    if (err) {
+    if (err && a->restored) {
+        ph__leg_release(d, &a->leg[i]);
+        a->code = 508; /* never another port: peers know this one */
+    } else if (err) {
         try_next(d, slot, i);
     } else {
         struct ph__leg *leg = &a->leg[i];
@@ -414,7 +426,7 @@ void ph_turnd_relay_opened(struct ph_turnd *d, uint32_t sock, int err, ph_ns now
         }
     }
     if (a->leg[0].state != PH__LEG_OPENING && a->leg[1].state != PH__LEG_OPENING)
-        finish(d, slot, now);
+        (a->restored ? ph__restore_finish : finish)(d, slot, now);
 }
 
 /* The addresses of a success response, and for a family that could not be had the reason. */

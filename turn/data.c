@@ -14,14 +14,6 @@
 
 #include <string.h>
 
-/* Counts a packet of an allocation that goes nowhere. */
-static int drop(struct ph__alloc *a, uint64_t *why)
-{
-    a->dropped++;
-    *why += 1;
-    return PH_DROP;
-}
-
 /* Addresses a payload to its peer, if the permission still stands. */
 static int to_peer(struct ph_turnd *d, uint32_t slot, struct ph_pkt *p, const struct ph_addr *peer,
                    ph_ns now)
@@ -31,22 +23,29 @@ static int to_peer(struct ph_turnd *d, uint32_t slot, struct ph_pkt *p, const st
     unsigned i = peer->family == PH_AF_INET6;
 
     if (!perm || a->leg[i].state != PH__LEG_UP)
-        return drop(a, &d->stats.no_permission);
+        return ph__drop_from_client(d, slot, p->b.len + PH_CHANNEL_HEADER, &d->stats.no_permission);
     p->dst = *peer;
     if (perm->own) {
         if (!ph__peer_port_ok(d, a->realm, perm, peer))
-            return drop(a, &d->stats.forbidden_peer);
+            return ph__drop_from_client(d, slot, p->b.len + PH_CHANNEL_HEADER,
+                                        &d->stats.forbidden_peer);
         if (d->has_external)
             ph__peer_to_local(d, &p->dst);
     }
-    if (a->bound && !ph__bound_packet(d, a, PH_BPS_FROM_CLIENT, p->b.len, now))
+    if (a->leg[i].pool)
+        return ph__pool_to_peer(d, slot, p, peer, now);
+    if (a->bound && !ph__bound_packet(d, a, PH_BPS_FROM_CLIENT, p->b.len, now)) {
+        ph__usage_in(d, slot, p->b.len + PH_CHANNEL_HEADER);
         return PH_DROP;
+    }
     p->sock = ph__relay_sock(slot, i);
     p->conn = 0;
     d->stats.to_peer_packets++;
     d->stats.to_peer_bytes += p->b.len;
     a->to_peer_packets++;
     a->to_peer_bytes += p->b.len;
+    if ((a->usage_left -= 2) <= 0)
+        ph__usage_relayed(d, slot, PH_BPS_FROM_CLIENT, p->b.len);
     return PH_SEND;
 }
 
@@ -55,15 +54,15 @@ int ph__on_channel_data(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
     uint16_t len, number = ph_chandata_parse(ph_buf_data(&p->b), p->b.len, &len);
     uint32_t slot = ph__alloc_find(d, &p->src, p->sock);
 
-    if (slot == PH__NONE) {
-        d->stats.no_allocation++;
-        return PH_DROP;
-    }
+    if (slot == PH__NONE)
+        return ph__no_allocation(d, p, now);
     if (!number)
-        return drop(ph__alloc_at(d, slot), &d->stats.malformed);
+        return ph__drop_from_client(d, slot, p->b.len, &d->stats.malformed);
     const struct ph__chan *c = ph__chan_by_number(ph__alloc_at(d, slot), number, now);
     if (!c)
-        return drop(ph__alloc_at(d, slot), &d->stats.no_channel);
+        return ph__drop_from_client(d, slot, p->b.len, &d->stats.no_channel);
+    if (p->b.len != PH_CHANNEL_HEADER + (uint32_t)len) /* padding is seldom, but not forbidden */
+        ph__alloc_at(d, slot)->in_bytes += p->b.len - PH_CHANNEL_HEADER - len;
     ph_buf_pull(&p->b, PH_CHANNEL_HEADER);
     p->b.len = len;
     return to_peer(d, slot, p, &c->peer, now);
@@ -75,17 +74,17 @@ int ph__on_send(struct ph_turnd *d, struct ph_pkt *p, const struct ph_msg *m, ph
     struct ph_slice data;
     uint32_t slot = ph__alloc_find(d, &p->src, p->sock);
 
-    if (slot == PH__NONE) {
-        d->stats.no_allocation++;
-        return PH_DROP;
-    }
+    if (slot == PH__NONE)
+        return ph__no_allocation(d, p, now);
     if (m->has_unknown || ph_msg_addr(m, PH_IX_XOR_PEER_ADDRESS, &peer) ||
         ph_msg_bytes(m, PH_IX_DATA, &data))
-        return drop(ph__alloc_at(d, slot), &d->stats.malformed);
-    if (ph__alloc_at(d, slot)->tcp) /* RFC 6062 3: there are no indications to TCP peers */
-        return drop(ph__alloc_at(d, slot), &d->stats.unexpected);
+        return ph__drop_from_client(d, slot, p->b.len, &d->stats.malformed);
+    struct ph__alloc *a = ph__alloc_at(d, slot);
+    if (a->tcp) /* RFC 6062 3: there are no indications to TCP peers */
+        return ph__drop_from_client(d, slot, p->b.len, &d->stats.unexpected);
     peer.proto = PH_UDP;
     p->dont_fragment = ph_msg_has(m, PH_IX_DONT_FRAGMENT);
+    a->in_bytes += p->b.len - (uint32_t)data.n - PH_CHANNEL_HEADER;
     ph_buf_pull(&p->b, (uint32_t)(data.p - ph_buf_data(&p->b)));
     p->b.len = (uint32_t)data.n;
     return to_peer(d, slot, p, &peer, now);
@@ -133,6 +132,11 @@ static int wrap_indication(struct ph_turnd *d, struct ph_pkt *p, const struct ph
     return 0;
 }
 
+static uint32_t slot_of(uint32_t sock)
+{
+    return (sock & ~PH_SOCK_RELAY) >> 1;
+}
+
 static int to_client(struct ph_turnd *d, struct ph__alloc *a, struct ph_pkt *p,
                      const struct ph_addr *peer, ph_ns now)
 {
@@ -148,21 +152,27 @@ static int to_client(struct ph_turnd *d, struct ph__alloc *a, struct ph_pkt *p,
         int err = wrap_indication(d, p, peer);
         if (err)
             return err;
+        a->out_bytes += p->head_len + p->b.len - len - PH_CHANNEL_HEADER;
     }
-    if (a->bound && !ph__bound_packet(d, a, PH_BPS_TO_CLIENT, len, now))
+    if (a->bound && !ph__bound_packet(d, a, PH_BPS_TO_CLIENT, len, now)) {
+        a->out_bytes -= p->head_len + p->b.len - len - PH_CHANNEL_HEADER;
+        ph__usage_peer(d, slot_of(p->sock), len);
         return PH_DROP;
-    p->dst = a->client;
-    p->sock = a->listener;
-    p->conn = a->conn;
+    }
     d->stats.to_client_packets++;
     d->stats.to_client_bytes += len;
     a->to_client_packets++;
     a->to_client_bytes += len;
+    if ((a->usage_left -= 2) <= 0)
+        ph__usage_relayed(d, slot_of(p->sock), PH_BPS_TO_CLIENT, p->head_len + p->b.len);
+    p->dst = a->client;
+    p->sock = a->listener;
+    p->conn = a->conn;
     return PH_SEND;
 }
 
 /* The allocation whose relay socket this is, if it is up and its client can be reached. */
-static struct ph__alloc *by_relay(const struct ph_turnd *d, uint32_t sock)
+static inline struct ph__alloc *by_relay(const struct ph_turnd *d, uint32_t sock)
 {
     uint32_t slot = (sock & ~PH_SOCK_RELAY) >> 1;
     struct ph__alloc *a = slot < d->chunks * PH__CHUNK ? ph__alloc_at(d, slot) : NULL;
@@ -188,16 +198,16 @@ int ph__on_peer(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
     struct ph_addr peer = p->src;
 
     if (!a)
-        return drop_unreachable(d, p->sock);
+        return p->sock & PH_SOCK_POOL ? ph__pool_on_peer(d, p, now) : drop_unreachable(d, p->sock);
     if (p->b.len > MAX_WRAPPED)
-        return drop(a, &d->stats.malformed);
+        return ph__drop_from_peer(d, p->sock, p->b.len, &d->stats.malformed);
     if (d->has_external)
         ph__peer_to_public(d, &peer);
     const struct ph__perm *perm = ph__perm_find(a, &peer, now);
     if (!perm)
-        return drop(a, &d->stats.no_permission);
+        return ph__drop_from_peer(d, p->sock, p->b.len, &d->stats.no_permission);
     if (perm->own && !ph__peer_port_ok(d, a->realm, perm, &peer))
-        return drop(a, &d->stats.forbidden_peer);
+        return ph__drop_from_peer(d, p->sock, p->b.len, &d->stats.forbidden_peer);
     return to_client(d, a, p, &peer, now);
 }
 
@@ -219,7 +229,6 @@ static bool icmp_is_told(const struct ph_addr *peer, uint8_t type)
 int ph_turnd_icmp(struct ph_turnd *d, uint32_t sock, const struct ph_addr *peer, uint8_t type,
                   uint8_t code, uint32_t data, struct ph_pkt *out, ph_ns now)
 {
-    struct ph__alloc *a = by_relay(d, sock);
     struct ph_addr shown = *peer;
     struct ph_attr_value v = {0};
     uint8_t txid[PH_TXID_LEN];
@@ -227,6 +236,9 @@ int ph_turnd_icmp(struct ph_turnd *d, uint32_t sock, const struct ph_addr *peer,
 
     if (d->has_external)
         ph__peer_to_public(d, &shown);
+    if (sock & PH_SOCK_POOL)
+        sock = ph__pool_sock(d, sock, &shown, now);
+    struct ph__alloc *a = by_relay(d, sock);
     if (!a || !icmp_is_told(peer, type) || !ph__perm_find(a, &shown, now))
         return PH_DROP;
     d->env.rand(d->env.ctx, txid, sizeof txid);
@@ -245,6 +257,7 @@ int ph_turnd_icmp(struct ph_turnd *d, uint32_t sock, const struct ph_addr *peer,
     out->src = d->c.listener[a->listener].at;
     out->sock = a->listener;
     out->conn = a->conn;
+    ph__usage_out(d, slot_of(sock), out->b.len);
     d->stats.icmp++;
     return PH_SEND;
 }

@@ -15,6 +15,8 @@
  *     1 state=serving load=120 sessions=37 up=1763769600 version=0.4.0 udp=192.0.2.1:3478 tls=192.0.2.1:5349
  *     use example.org alice 2 example.org bob 0          realm, user, allocations
  *     rate example.org alice 1000000 52000               realm, user, bytes a second from and to the client
+ *     hello                                              I know nothing of you: tell me
+ *     anew                                               what I have said of users is void
  *     end 1000176376960000042                            session
  *     revoke example.org alice
  */
@@ -142,7 +144,8 @@ enum ph_fleet_ev_type {
     PH_FLEET_ELSEWHERE, /* a user has `n` allocations on all other nodes together */
     PH_FLEET_RATES,     /* a user wants this much on all other nodes together */
     PH_FLEET_ORDERED,   /* do what `order` says */
-    PH_FLEET_JOINED /* a node (`name`) came: what its users have is to be read (ph_fleet_take) */
+    PH_FLEET_JOINED, /* a node (`name`) came: say hello to it, for what it said before was not heard */
+    PH_FLEET_GREETED /* a node has said hello: tell all (ph_fleet_tell_all) */
 };
 
 /* Slices live until the next call. */

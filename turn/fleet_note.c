@@ -236,6 +236,14 @@ static int take_order(struct ph_fleet *f, enum ph_fleet_order_type type, struct 
     return 0;
 }
 
+/* A node that knows nothing of us. */
+static int take_hello(struct ph_fleet *f, struct ph_slice name)
+{
+    if (!ph_slice_eq(name, ph_str(f->c.node)))
+        f->greeted = true;
+    return 0;
+}
+
 static int take(struct ph_fleet *f, struct ph_slice name, struct ph_slice note, ph_ns now)
 {
     struct ph_slice word;
@@ -246,6 +254,12 @@ static int take(struct ph_fleet *f, struct ph_slice name, struct ph_slice note, 
         return take_order(f, PH_FLEET_END, note);
     if (ph_slice_eq(word, ph_str("revoke")))
         return take_order(f, PH_FLEET_REVOKE, note);
+    if (ph_slice_eq(word, ph_str("hello")))
+        return take_hello(f, name);
+    if (ph_slice_eq(word, ph_str("anew"))) {
+        ph_fleet_forget(f, name);
+        return 0;
+    }
     const bool rate = ph_slice_eq(word, ph_str("rate"));
     if (!rate && !ph_slice_eq(word, ph_str("use")))
         return 0; /* of a later version */
@@ -269,8 +283,13 @@ int ph_fleet_take(struct ph_fleet *f, struct ph_slice name, struct ph_slice note
 
 /* ---- what came of them ---- */
 
-static bool joined_event(struct ph_fleet *f, struct ph_fleet_ev *ev)
+static bool node_event(struct ph_fleet *f, struct ph_fleet_ev *ev)
 {
+    if (f->greeted) {
+        f->greeted = false;
+        *ev = (struct ph_fleet_ev){.type = PH_FLEET_GREETED};
+        return true;
+    }
     for (unsigned i = 0; i < PH_FLEET_NODES; i++) {
         if (!f->node[i].joined)
             continue;
@@ -283,7 +302,7 @@ static bool joined_event(struct ph_fleet *f, struct ph_fleet_ev *ev)
 
 bool ph_fleet_event(struct ph_fleet *f, struct ph_fleet_ev *ev)
 {
-    if (joined_event(f, ev) || ph__fleet_user_event(f, ev))
+    if (node_event(f, ev) || ph__fleet_user_event(f, ev))
         return true;
     if (f->n_orders == 0)
         return false;

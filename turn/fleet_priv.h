@@ -86,6 +86,7 @@ struct ph_fleet {
 
     struct ph__fleet_node node[PH_FLEET_NODES];
     bool changed; /* since the last ph_fleet_tick */
+    bool greeted; /* somebody has said hello, to be told */
 
     struct ph_map by_user;
     struct ph__fleet_user **user;

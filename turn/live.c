@@ -33,7 +33,7 @@ bool ph__live_is_complete(const struct ph_turnd_live *live)
 {
     if (!live->acl || live->n_realms > PH_TURND_REALMS || live->n_forbidden > PH_TURND_FORBIDDEN ||
         live->n_alternates > PH_TURND_ALTERNATES || (live->n_realms && !live->auth) ||
-        (live->n_oauth && !live->oauth))
+        (live->n_oauth && !live->oauth) || (live->n_nodes && !live->node))
         return false;
     for (unsigned i = 0; i < live->n_realms; i++)
         if (!live->realm[i].auth)
@@ -83,17 +83,22 @@ static bool still_permitted(const struct ph_turnd *d, const struct ph__alloc *a,
     return !err || ph__peer_is_relay(d, &peer);
 }
 
-/* Lets permissions, channels and TCP connections end that would not be given any more. */
+/* Lets permissions, channels and TCP connections end that would not be given any more.  A channel to an own relay address
+ * stays even if no relay is there: it may be one that is about to be restored, and each packet is looked at anyway. */
 static void recheck_peers(struct ph_turnd *d, uint32_t slot, ph_ns now)
 {
     struct ph__alloc *a = ph__alloc_at(d, slot);
 
-    for (unsigned i = 0; i < a->n_perm; i++)
-        if (!still_permitted(d, a, &a->perm[i]))
-            a->perm[i].expires_at = ph_min_ns(a->perm[i].expires_at, now);
+    for (unsigned i = 0; i < a->n_perm; i++) {
+        if (still_permitted(d, a, &a->perm[i]))
+            continue;
+        a->perm[i].expires_at = ph_min_ns(a->perm[i].expires_at, now);
+        (void)ph__pool_permit(d, a, &a->perm[i], now); /* to end one needs no memory */
+    }
     for (unsigned i = 0; i < a->n_chan; i++) {
         struct ph__perm unused = {0};
-        if (ph__peer_check(d, a->realm, &a->chan[i].peer, &unused))
+        if (ph__peer_check(d, a->realm, &a->chan[i].peer, &unused) &&
+            !ph__peer_is_relay(d, &a->chan[i].peer))
             a->chan[i].expires_at = ph_min_ns(a->chan[i].expires_at, now);
     }
     ph__tcp_sweep(d, slot);
@@ -159,6 +164,18 @@ void ph_turnd_reload(struct ph_turnd *d, const struct ph_turnd_live *live, ph_ns
         else if (a->state != PH__DEAD)
             ph__live_take_over(d, slot, now);
     }
+}
+
+void ph_turnd_set_fleet(struct ph_turnd *d, const struct ph_addr *alternate, unsigned n,
+                        const struct ph_turnd_node *node, unsigned n_nodes)
+{
+    struct ph_turnd_live *live = &d->c.live;
+
+    live->n_alternates = n < PH_TURND_ALTERNATES ? n : PH_TURND_ALTERNATES;
+    for (unsigned i = 0; i < live->n_alternates; i++)
+        live->alternate[i] = alternate[i];
+    live->node = node;
+    live->n_nodes = n_nodes;
 }
 
 /* ---- revoke ---- */

@@ -67,7 +67,7 @@ int ph__perm_set(struct ph_turnd *d, struct ph__alloc *a, const struct ph_addr *
     if (!p)
         return err;
     *p = fresh;
-    return 0;
+    return ph__pool_permit(d, a, p, now);
 }
 
 bool ph__perm_room(const struct ph_turnd *d, struct ph__alloc *a, const struct ph_addr *peers,

@@ -4,6 +4,8 @@
  *
  * Two workers may insert one new user at the same moment in two words of its window.  Whoever sees a second word
  * with its hash adds both counts, so the sum is what is compared with the limit.
+ *
+ * A second table of the same shape, written by one thread, has what users hold on other servers.
  */
 #include "turn/quota.h"
 
@@ -18,9 +20,10 @@ enum { WINDOW = 16, DEFAULT_USERS = 65536, COUNT_BITS = 16, COUNT_MASK = 0xFFFF 
 
 struct ph_quota {
     _Atomic uint32_t total, per_user, used;
+    _Atomic uint32_t used_elsewhere, users_elsewhere; /* allocations; words in use */
     struct ph_hash_key key;
     uint32_t windows;
-    _Atomic uint64_t word[];
+    _Atomic uint64_t word[]; /* `windows` of them for here, then as many for elsewhere */
 };
 
 struct ph_quota *ph_quota_new(uint32_t total, uint32_t per_user, uint32_t users,
@@ -28,7 +31,7 @@ struct ph_quota *ph_quota_new(uint32_t total, uint32_t per_user, uint32_t users,
 {
     /* Users are counted even without a bound: one may come later, or be a user's own. */
     uint32_t windows = ((users ? users : DEFAULT_USERS) - 1) / WINDOW + 1;
-    struct ph_quota *q = calloc(1, sizeof *q + (size_t)windows * WINDOW * sizeof q->word[0]);
+    struct ph_quota *q = calloc(1, sizeof *q + (size_t)windows * 2 * WINDOW * sizeof q->word[0]);
 
     if (!q)
         return NULL;
@@ -100,12 +103,31 @@ static bool sub_one(_Atomic uint64_t *w, uint64_t tag)
     return false;
 }
 
+/* The same window in the table of what is elsewhere. */
+static _Atomic uint64_t *elsewhere(const struct ph_quota *q, _Atomic uint64_t *window)
+{
+    return window + (size_t)q->windows * WINDOW;
+}
+
+/* How many a user may have here, if other servers have some of his. */
+static uint32_t left_here(const struct ph_quota *q, _Atomic uint64_t *w, uint64_t tag,
+                          uint32_t most)
+{
+    _Atomic uint64_t *unused;
+
+    if (most == UINT32_MAX || !atomic_load_explicit(&q->users_elsewhere, memory_order_relaxed))
+        return most;
+    const uint32_t there = count(elsewhere(q, w), tag, &unused);
+    return there < most ? most - there : 0;
+}
+
 /* Counts one more allocation of a user, unless he has `most` already. */
 static int take_user(struct ph_quota *q, struct ph_slice user, uint32_t most)
 {
     uint64_t tag;
     _Atomic uint64_t *w = window_of(q, user, &tag), *place;
 
+    most = left_here(q, w, tag, most);
     for (;;) {
         if (count(w, tag, &place) >= most)
             return PH_E_LIMIT;
@@ -124,7 +146,8 @@ static int take_user(struct ph_quota *q, struct ph_slice user, uint32_t most)
 
 static int take(struct ph_quota *q, struct ph_slice user, uint32_t total, uint32_t most)
 {
-    uint32_t before = atomic_fetch_add(&q->used, 1);
+    uint64_t before = atomic_fetch_add(&q->used, 1);
+    before += atomic_load_explicit(&q->used_elsewhere, memory_order_relaxed);
     int err = total && before >= total ? PH_E_LIMIT : take_user(q, user, most ? most : UINT32_MAX);
 
     if (err)
@@ -161,4 +184,34 @@ void ph_quota_release(struct ph_quota *q, struct ph_slice user)
 uint32_t ph_quota_used(const struct ph_quota *q)
 {
     return atomic_load_explicit(&q->used, memory_order_relaxed);
+}
+
+int ph_quota_set_elsewhere(struct ph_quota *q, struct ph_slice user, uint32_t n)
+{
+    uint64_t tag;
+    _Atomic uint64_t *w = elsewhere(q, window_of(q, user, &tag)), *free_word = NULL;
+    const uint64_t known = n < COUNT_MASK ? n : COUNT_MASK;
+
+    for (int i = 0; i < WINDOW; i++) {
+        const uint64_t v = atomic_load(&w[i]);
+        if ((v & COUNT_MASK) == 0) {
+            free_word = free_word ? free_word : &w[i];
+        } else if ((v & ~(uint64_t)COUNT_MASK) == tag) {
+            atomic_store(&w[i], tag | known);
+            atomic_fetch_sub(&q->users_elsewhere, known == 0);
+            return 0;
+        }
+    }
+    if (!known)
+        return 0;
+    if (!free_word)
+        return PH_E_LIMIT;
+    atomic_store(free_word, tag | known);
+    atomic_fetch_add(&q->users_elsewhere, 1);
+    return 0;
+}
+
+void ph_quota_set_total_elsewhere(struct ph_quota *q, uint32_t n)
+{
+    atomic_store_explicit(&q->used_elsewhere, n, memory_order_relaxed);
 }

@@ -2,7 +2,8 @@
  * Quotas that all workers share: allocations in all and for each user.
  *
  * Fixed memory, atomic words, no locks.  A user is known by 48 bits of a keyed hash; the word beside it is the
- * count, so a count that falls to zero frees its place.
+ * count, so a count that falls to zero frees its place.  What other servers of a fleet have counts too, for who asks for one
+ * more.
  */
 #ifndef PH_TURN_QUOTA_H
 #define PH_TURN_QUOTA_H
@@ -15,7 +16,7 @@
 struct ph_quota;
 
 /* total, per_user: allocations allowed, 0: no limit.  users: how many different users can hold allocations at
- * once (8 bytes each; 0: 65536).  NULL when out of memory. */
+ * once (16 bytes each; 0: 65536).  NULL when out of memory. */
 struct ph_quota *ph_quota_new(uint32_t total, uint32_t per_user, uint32_t users,
                               const struct ph_env *env);
 void ph_quota_free(struct ph_quota *q);

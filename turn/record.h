@@ -19,9 +19,10 @@
 
 enum {
     PH_RECORD_VERSION = 1,
-    PH_RECORD_LIST = 1024,       /* permissions, and channels, at most */
-    PH_RECORD_NAME = 513,        /* bytes of a user name, RFC 8489 14.3, at most 508; and of a realm */
-    PH_RECORD_MAX = 128 * 1024   /* bytes of a record */
+    PH_RECORD_LIST = 1024,     /* permissions, and channels, at most */
+    PH_RECORD_NAME = 508,      /* bytes of a user name (RFC 8489 14.3) */
+    PH_RECORD_REALM = 763,     /* bytes of a realm (RFC 8489 14.9) */
+    PH_RECORD_MAX = 128 * 1024 /* bytes of a record */
 };
 
 struct ph_record_perm {
@@ -42,17 +43,21 @@ struct ph_record {
     struct ph_addr client;   /* proto: its transport */
     struct ph_addr listener; /* address (and transport) of ours that it is a client of */
     bool away;               /* its client's connection is lost, it waits for a ticket */
-    struct ph_addr relay[2]; /* as bound; PH_AF_NONE: absent */
+    struct ph_addr relay[2]; /* [0] IPv4, [1] IPv6, as bound; PH_AF_NONE: absent */
+    uint16_t code[2];        /* with `both`: why one could not be had (440, 508); else 0 */
     bool tcp;                /* a TCP relay (RFC 6062): its connections are not kept */
     bool sha256, fingerprint, draft, both, counted;
     uint8_t txid[12]; /* of its Allocate, for a retransmission */
     uint32_t lifetime_s;
     int64_t created_ms, expires_ms;
     uint64_t to_peer_packets, to_peer_bytes, to_client_packets, to_client_bytes, dropped;
+    uint64_t in_packets, in_bytes, out_packets, out_bytes, peer_packets,
+        peer_bytes; /* what struct ph_turnd_usage has beyond these; bytes modulo 2^64 */
     uint64_t serial, serial_before; /* mobility tickets; serial 0: it has none */
 
     bool has_user, oauth; /* what follows is of its user */
-    struct ph_slice name, realm, id;
+    struct ph_slice name, realm,
+        id; /* id: the part of the name that quotas count; empty with oauth */
     struct ph_key key;
     uint32_t max_allocations;
     uint64_t max_bps;
@@ -69,7 +74,7 @@ struct ph_record_room {
     struct ph_record_chan chan[PH_RECORD_LIST];
 };
 
-/* Writes a record.  Returns its length, or PH_E_NOSPACE. */
+/* Writes a record.  Returns its length, or PH_E_NOSPACE: also for what no reader would take (a longer name or list). */
 int ph_record_write(const struct ph_record *r, uint8_t *dst, size_t cap);
 
 /* Reads one; slices of *r point into bytes, lists into *room.  0; PH_E_UNSUPPORTED: of another version; PH_E_SHORT or

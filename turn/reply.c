@@ -61,12 +61,17 @@ static bool paid(struct ph__req *r, uint32_t bytes)
 
 int ph__reply_error(struct ph__req *r, uint16_t code)
 {
+    return ph__reply_why(r, code, NULL);
+}
+
+int ph__reply_why(struct ph__req *r, uint16_t code, const char *why)
+{
     struct ph_msgw w;
 
     if (!paid(r, 64))
         return PH_DROP;
     begin(r, &w, PH_ERROR);
-    ph_msgw_error(&w, code, NULL);
+    ph_msgw_error(&w, code, r->d->c.long_reasons ? why : NULL);
     r->d->stats.errors++;
     return ph__reply_end(r, &w);
 }

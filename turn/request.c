@@ -20,9 +20,10 @@ static int lifetime_answer(struct ph__req *r, uint32_t lifetime_s)
 /* Drops one family of a dual allocation. */
 static void drop_leg(struct ph__req *r, unsigned i)
 {
-    r->a->leg[i].state = PH__LEG_NONE;
-    ph_ports_release(r->d->c.relay[r->a->leg[i].relay].ports, r->a->leg[i].at.port);
-    ph__alloc_event(r->d, r->slot, (uint8_t)(PH__EV_CLOSE << i));
+    ph__leg_release(r->d, &r->a->leg[i]);
+    ph__changed(r->d, r->slot);
+    if (!r->a->leg[i].pool)
+        ph__alloc_event(r->d, r->slot, (uint8_t)(PH__EV_CLOSE << i));
 }
 
 static int release(struct ph__req *r, uint64_t family)
@@ -30,6 +31,7 @@ static int release(struct ph__req *r, uint64_t family)
     unsigned i = family == PH_AF_INET6;
 
     ph__tomb_add(r->d, r);
+    ph__usage_refreshed(r->d, r->slot, 0);
     if (family && r->a->leg[!i].state == PH__LEG_UP)
         drop_leg(r, i);
     else
@@ -63,7 +65,10 @@ int ph__on_refresh(struct ph__req *r)
     ph_ns at = ph__bound_expiry(r->d, r->a->user, r->now + PH_SEC(lifetime_s), r->now);
     if (ph__alloc_expire_at(r->d, r->slot, at))
         return ph__reply_error(r, 500);
-    return lifetime_answer(r, (uint32_t)((at - r->now + PH_SEC(1) - 1) / PH_SEC(1)));
+    ph__changed(r->d, r->slot);
+    lifetime_s = (uint32_t)((at - r->now + PH_SEC(1) - 1) / PH_SEC(1));
+    ph__usage_refreshed(r->d, r->slot, lifetime_s);
+    return lifetime_answer(r, lifetime_s);
 }
 
 uint16_t ph__peer_code(const struct ph__req *r, const struct ph_addr *peer)
@@ -141,6 +146,7 @@ int ph__on_create_permission(struct ph__req *r)
     for (int i = 0; i < n; i++)
         if (ph__perm_set(r->d, r->a, &peers[i], r->now))
             return ph__reply_error(r, 508);
+    ph__changed(r->d, r->slot);
     ph__reply_begin(r, &w);
     return ph__reply_end(r, &w);
 }
@@ -173,10 +179,16 @@ int ph__on_channel_bind(struct ph__req *r)
     uint16_t code = ph__peer_code(r, &peer);
     if (code)
         return ph__reply_error(r, code);
+    if (ph__pool_is_taken(r->d, r->a, &peer, r->now)) {
+        r->d->stats.pool_conflicts++;
+        return ph__reply_why(r, 508, "Another client of this relay port talks to this peer");
+    }
     if (!ph__bound_peers(r->d, r->a, new_peers(r, &peer, 1), r->now))
         return ph__reply_error(r, 508);
-    if (ph__chan_set(r->d, r->a, (uint16_t)number, &peer, r->now))
+    if (ph__chan_set(r->d, r->a, (uint16_t)number, &peer, r->now) ||
+        ph__pool_bind(r->d, r->a, &peer, r->now))
         return ph__reply_error(r, 508);
+    ph__changed(r->d, r->slot);
     ph__reply_begin(r, &w);
     return ph__reply_end(r, &w);
 }

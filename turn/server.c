@@ -40,7 +40,8 @@ static bool is_complete(const struct ph_turnd_conf *c)
     for (unsigned i = 0; i < c->n_relays; i++)
         if (!c->relay[i].ports)
             return false;
-    return true;
+    return c->pool_ports <= PH_POOL_PORTS_MAX && c->pool_first + c->pool_ports <= 65536 &&
+           (c->pool_first || !c->pool_ports);
 }
 
 struct ph_turnd *ph_turnd_new(const struct ph_turnd_conf *c, const struct ph_env *env, ph_ns now)
@@ -53,17 +54,24 @@ struct ph_turnd *ph_turnd_new(const struct ph_turnd_conf *c, const struct ph_env
     d->env = *env;
     fill_defaults(&d->c);
     ph_map_init(&d->by_client);
+    ph_map_init(&d->by_session);
     ph_map_init(&d->by_user);
     ph_map_init(&d->by_serial);
     ph_heap_init(&d->expiry);
     ph_heap_init(&d->conn_expiry);
     env->rand(env->ctx, &d->hash_key, sizeof d->hash_key);
     d->free_head = d->memo = d->ended = d->conn_free = PH__NONE;
-    d->events.head = d->output.head = PH__NONE;
+    d->events.head = d->output.head = d->changed.head = PH__NONE;
     d->conn_events.head = d->conn_output.head = PH__NONE;
     d->wall_at = now;
+    memcpy(d->ticket_key[0], c->ticket_key, PH_TICKET_KEY_LEN);
+    d->n_ticket_keys = 1;
     for (unsigned i = 0; i < c->n_relays; i++)
         d->has_external |= c->relay[i].external.family != PH_AF_NONE;
+    if (ph__pool_init(d) || ph__usage_init(d)) {
+        ph_turnd_free(d);
+        return NULL;
+    }
     return d;
 }
 
@@ -72,22 +80,41 @@ void ph_turnd_free(struct ph_turnd *d)
     if (!d)
         return;
     ph__alloc_fini(d);
+    ph__pool_fini(d);
     ph_map_fini(&d->by_user);
     free(d->user);
+    free(d->before);
     ph_wipe(&d->c.nonce, sizeof d->c.nonce);
     ph_wipe(d->c.ticket_key, sizeof d->c.ticket_key);
+    ph_wipe(d->ticket_key, sizeof d->ticket_key);
     free(d);
 }
 
 void ph_turnd_wall_clock(struct ph_turnd *d, int64_t unix_s, ph_ns now)
 {
     /* Session ids count on from the time of start: no earlier run has used them, unless it made more than 100,000
-     * allocations a second all its life. */
-    enum { A_SECOND = 100000 };
+     * allocations a second all its life.  Those of a fleet start far apart, lest two that start in the same second give out
+     * the same ids: who takes over from another one could not have both. */
+    enum { A_SECOND = 100000, PLACES = 800000 };
+    const uint64_t apart = 10000 * (uint64_t)A_SECOND; /* so many seconds */
     if (!d->wall_s)
-        d->sessions += (uint64_t)unix_s * A_SECOND;
+        d->sessions += (uint64_t)unix_s * A_SECOND + d->c.node % PLACES * apart;
     d->wall_s = unix_s;
     d->wall_at = now;
+}
+
+void ph_turnd_set_keys(struct ph_turnd *d, const struct ph_turnd_keys *k)
+{
+    const unsigned n = k->n_tickets < PH_TURND_TICKET_KEYS ? k->n_tickets : PH_TURND_TICKET_KEYS;
+
+    memcpy(d->c.nonce.key, k->nonce, PH_NONCE_KEY_LEN);
+    memcpy(d->c.nonce.old_key, k->old_nonce, PH_NONCE_KEY_LEN);
+    d->c.nonce.has_old_key = k->has_old_nonce;
+    if (!n)
+        return;
+    ph_wipe(d->ticket_key, sizeof d->ticket_key);
+    memcpy(d->ticket_key, k->ticket, n * sizeof *k->ticket);
+    d->n_ticket_keys = n;
 }
 
 /* A request that a TURN server takes. */
@@ -95,6 +122,10 @@ static int on_turn_request(struct ph__req *r, int (*handler)(struct ph__req *))
 {
     r->slot = ph__alloc_find(r->d, &r->p->src, r->p->sock);
     r->a = r->slot == PH__NONE ? NULL : ph__alloc_at(r->d, r->slot);
+    if (!r->a && ph__stray_elsewhere(r->d, &r->p->src, r->p->sock, r->now))
+        return PH_ELSEWHERE;
+    if (r->a && r->a->restored && r->a->state == PH__OPENING)
+        return PH_DROP; /* not yet: it will be asked again, as "there is none" would be the end of it */
     int verdict = ph__authenticate(r);
     if (verdict != PH_CONSUMED)
         return verdict;
@@ -137,17 +168,14 @@ static int on_message(struct ph_turnd *d, struct ph_pkt *p, bool final, ph_ns no
     struct ph_msg m;
 
     if (ph_msg_parse(&m, ph_buf_data(&p->b), p->b.len) ||
-        (ph_msg_has(&m, PH_IX_FINGERPRINT) && ph_msg_check_fingerprint(&m))) {
-        d->stats.malformed++;
-        return PH_DROP;
-    }
+        (ph_msg_has(&m, PH_IX_FINGERPRINT) && ph_msg_check_fingerprint(&m)))
+        return ph__drop_message(d, p, &d->stats.malformed, now);
     if (m.cls == PH_INDICATION && m.method == PH_SEND_METHOD)
         return ph__on_send(d, p, &m, now);
-    if (m.cls != PH_REQUEST) {
-        /* A Binding indication keeps a NAT mapping open and asks for nothing (RFC 8489 6.3.2). */
-        d->stats.unexpected += !(m.cls == PH_INDICATION && m.method == PH_BINDING);
-        return PH_DROP;
-    }
+    if (m.cls == PH_INDICATION && m.method == PH_BINDING)
+        return ph__drop_message(d, p, NULL, now); /* keeps a NAT mapping open (RFC 8489 6.3.2) */
+    if (m.cls != PH_REQUEST)
+        return ph__drop_message(d, p, &d->stats.unexpected, now);
     if (p->b.cap - p->b.off < PH__REPLY_ROOM)
         return PH_E_NOSPACE;
     struct ph__req r = {.d = d,
@@ -157,9 +185,14 @@ static int on_message(struct ph_turnd *d, struct ph_pkt *p, bool final, ph_ns no
                         .slot = PH__NONE,
                         .fingerprint = ph_msg_has(&m, PH_IX_FINGERPRINT),
                         .final = final};
+    struct ph__heard heard = {p->src, p->sock, p->b.len, PH__NONE};
     int verdict = on_request(&r);
+    bool again = verdict == PH_LATER || verdict == PH_ELSEWHERE; /* it will be handed in again */
     d->stats.lookups += verdict == PH_LATER;
-    d->stats.requests += verdict != PH_LATER && verdict != PH_ELSEWHERE; /* those come again */
+    d->stats.requests += !again;
+    heard.slot = r.slot;
+    if (d->before && !again && verdict >= 0)
+        ph__usage_heard(d, &heard, verdict == PH_SEND ? p->b.len : 0, now);
     return verdict;
 }
 
@@ -183,8 +216,7 @@ static inline int input(struct ph_turnd *d, struct ph_pkt *p, bool final, ph_ns 
     default:
         break;
     }
-    d->stats.malformed++;
-    return PH_DROP;
+    return ph__drop_message(d, p, &d->stats.malformed, now);
 }
 
 int ph_turnd_input(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
@@ -194,7 +226,10 @@ int ph_turnd_input(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
 
 int ph_turnd_input_final(struct ph_turnd *d, struct ph_pkt *p, ph_ns now)
 {
-    return input(d, p, true, now);
+    d->final = true;
+    int verdict = input(d, p, true, now);
+    d->final = false;
+    return verdict;
 }
 
 void ph_turnd_tick(struct ph_turnd *d, ph_ns now)
@@ -230,6 +265,8 @@ bool ph_turnd_output(struct ph_turnd *d, struct ph_pkt *out, ph_ns now)
         if (a->state != PH__UP && a->state != PH__FAILED)
             continue; /* ended before its answer was asked for */
         int verdict = a->away ? PH_DROP : ph__allocate_answer(d, slot, out);
+        if (verdict == PH_SEND)
+            ph__usage_out(d, slot, out->b.len);
         if (a->state == PH__FAILED)
             ph__alloc_end(d, slot, PH_END_RELEASED);
         if (verdict == PH_SEND)
@@ -241,8 +278,9 @@ bool ph_turnd_output(struct ph_turnd *d, struct ph_pkt *out, ph_ns now)
 /* Turns the next waiting bit of an allocation into an event.  False: it was only bookkeeping. */
 static bool take_event(struct ph_turnd *d, uint32_t slot, struct ph_turnd_ev *ev)
 {
-    static const uint8_t order[] = {PH__EV_OPEN,  PH__EV_OPEN << 1,  PH__EV_UP,
-                                    PH__EV_CLOSE, PH__EV_CLOSE << 1, PH__EV_DOWN};
+    static const uint8_t order[] = {PH__EV_OPEN,      PH__EV_OPEN << 1,  PH__EV_UP,
+                                    PH__EV_CLOSE,     PH__EV_CLOSE << 1, PH__EV_TRAFFIC,
+                                    PH__EV_REFRESHED, PH__EV_DOWN};
     struct ph__alloc *a = ph__alloc_at(d, slot);
     unsigned i = 0;
 
@@ -254,10 +292,20 @@ static bool take_event(struct ph_turnd *d, uint32_t slot, struct ph_turnd_ev *ev
     switch (order[i]) {
     case PH__EV_UP:
         ev->type = PH_TURND_ALLOC_UP;
+        ev->lifetime_s = a->lifetime_s;
+        break;
+    case PH__EV_TRAFFIC:
+        ev->type = PH_TURND_ALLOC_TRAFFIC;
+        ph__usage_tell(a, false, &ev->traffic);
+        break;
+    case PH__EV_REFRESHED:
+        ev->type = PH_TURND_ALLOC_REFRESHED;
+        ev->lifetime_s = a->refreshed_s;
         break;
     case PH__EV_DOWN:
         ev->type = PH_TURND_ALLOC_DOWN;
         ev->reason = (enum ph_turnd_reason)a->reason;
+        ph__usage_tell(a, true, &ev->traffic);
         d->ended = slot;
         break;
     default:

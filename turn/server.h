@@ -13,6 +13,7 @@
  * Sockets are numbers.  The shell numbers its listeners 0, 1, ... as in conf.listener; relay sockets are
  * numbered by the core (PH_SOCK_RELAY | slot * 2 | IPv6), so a packet from a peer finds its allocation by index.
  * A client on a connection (TCP, TLS, DTLS) comes with p->conn, the shell's number of it, and is answered by it.
+ * With conf.pool_ports relays share a few sockets (pool.h, ph_turnd_pool), and no RELAY_OPEN comes for them.
  *
  * TCP relays (RFC 6062): the relay socket listens; connections to and from peers have ids of the core's:
  *
@@ -40,6 +41,7 @@
 #include "turn/bps.h"
 #include "turn/nonce.h"
 #include "turn/oauth.h"
+#include "turn/pool.h"
 #include "turn/ports.h"
 #include "turn/quota.h"
 #include "turn/record.h"
@@ -52,6 +54,7 @@
 #include <stdint.h>
 
 #define PH_SOCK_RELAY 0x80000000u
+#define PH_SOCK_POOL  0x40000000u /* with PH_SOCK_RELAY: one that relays share */
 
 enum {
     PH_TURND_LISTENERS = 64,
@@ -144,6 +147,9 @@ struct ph_turnd_conf {
     unsigned n_listeners;
     struct ph_turnd_relay relay[PH_TURND_RELAYS];
     unsigned n_relays;
+    /* UDP ports that relays share, of each relay address: so many from the first on, PH_POOL_PORTS_MAX at most; 0: every
+     * relay has one of its own.  For a server with one worker. */
+    uint16_t pool_first, pool_ports;
 
     struct ph_turnd_live live;
     struct ph_nonce_conf nonce;
@@ -157,10 +163,11 @@ struct ph_turnd_conf {
     struct ph_budget *budget;              /* NULL: no limit on unauthenticated answers */
     const char *software;                  /* SOFTWARE in answers, NULL: none */
     uint8_t ticket_key[PH_TICKET_KEY_LEN]; /* of mobility tickets; shared by the workers */
-    uint32_t node; /* this server's number in tickets, 0: it is alone */
+    uint32_t node;                         /* this server's number in tickets, 0: it is alone */
     struct ph_strays
         *strays; /* allocations that were restored, for other workers to find; NULL: none are */
     bool save;   /* keep track of what has changed, for ph_turnd_changed */
+    bool stats;  /* count what coturn's statistics want (struct ph_turnd_usage), and tell it */
 
     uint32_t max_allocations;                           /* of this worker, 65536 */
     uint16_t max_permissions;                           /* of an allocation, 128 */
@@ -211,7 +218,9 @@ struct ph_turnd_conf {
     X(restored, "allocations restored from records")                                               \
     X(not_restored, "records that could not be restored: expired, or their address is not ours")   \
     X(strays, "packets whose allocation was fetched from the worker it had been restored on")      \
-    X(redirected_tickets, "mobility tickets of another server, sent there (300)")
+    X(redirected_tickets, "mobility tickets of another server, sent there (300)")                  \
+    X(pool_conflicts, "requests and packets to a peer that another client of a shared port has")   \
+    X(pool_ambiguous, "packets to a shared port that may be for several clients")
 
 struct ph_turnd_stats {
 #define PH_X(name, text) uint64_t name;
@@ -221,14 +230,23 @@ struct ph_turnd_stats {
 
 /* Why an allocation ended. */
 enum ph_turnd_reason {
-    PH_END_EXPIRED,   /* not refreshed in time */
-    PH_END_RELEASED,  /* Refresh with lifetime 0 */
-    PH_END_ADMIN,     /* ph_turnd_end */
-    PH_END_CLOSED,    /* its client's connection went away */
-    PH_END_REVOKED,   /* its user was revoked */
+    PH_END_EXPIRED,    /* not refreshed in time */
+    PH_END_RELEASED,   /* Refresh with lifetime 0 */
+    PH_END_ADMIN,      /* ph_turnd_end */
+    PH_END_CLOSED,     /* its client's connection went away */
+    PH_END_REVOKED,    /* its user was revoked */
     PH_END_CREDENTIAL, /* its credential has ended (strict_expiry) */
     PH_END_LOST,       /* it was restored, but its relay address could not be had */
     PH_END_ADOPTED     /* another server has taken it over (ph_turnd_disown) */
+};
+
+/* What coturn's statistics count of a session, from its first packet on: packets as they came and went, with all headers
+ * (on streams padding counts for what is sent, not for what is received); the client's leg with all messages of STUN and
+ * TURN, dropped ones too.  Peers' bytes are payload. */
+struct ph_turnd_usage {
+    /* From and to the client. */
+    uint64_t received_packets, received_bytes, sent_packets, sent_bytes;
+    uint64_t peer_received_packets, peer_received_bytes, peer_sent_packets, peer_sent_bytes;
 };
 
 /* What an allocation is, for logs and lists.  Slices and pointers live until the next call. */
@@ -245,17 +263,22 @@ struct ph_turnd_info {
     uint64_t dropped;      /* packets of it that were not relayed: bandwidth, policy, permission */
     struct ph_addr relay[2]; /* as told to the client; PH_AF_NONE when absent; [0] IPv4, [1] IPv6 */
     struct ph_slice user;    /* user name; empty with no-auth */
+    struct ph_slice user_id; /* the part of it that quotas count */
     ph_ns created_at, expires_at;
     uint64_t to_peer_packets, to_peer_bytes, to_client_packets, to_client_bytes;
     unsigned permissions, channels; /* live or not yet swept */
+    struct ph_turnd_usage usage;    /* with conf.stats; else all zero */
+    struct ph_turnd_usage untold;   /* of it: since the last event that told it */
 };
 
 enum ph_turnd_ev_type {
-    PH_TURND_RELAY_OPEN,  /* bind a socket to `at` (proto PH_UDP, or PH_TCP: listen), then call
+    PH_TURND_RELAY_OPEN,      /* bind a socket to `at` (proto PH_UDP, or PH_TCP: listen), then call
                             ph_turnd_relay_opened(sock, err) */
-    PH_TURND_RELAY_CLOSE, /* close the socket `sock` */
-    PH_TURND_ALLOC_UP,    /* info: an allocation was made */
-    PH_TURND_ALLOC_DOWN,  /* info, reason: an allocation ended */
+    PH_TURND_RELAY_CLOSE,     /* close the socket `sock` */
+    PH_TURND_ALLOC_UP,        /* info: an allocation was made */
+    PH_TURND_ALLOC_DOWN,      /* info, reason: an allocation ended; with conf.stats traffic */
+    PH_TURND_ALLOC_REFRESHED, /* with conf.stats.  info, lifetime_s; 0: it was asked to end */
+    PH_TURND_ALLOC_TRAFFIC,   /* with conf.stats, every 4096 packets.  info, traffic */
     PH_TURND_PEER_CONNECT, /* connect from relay `sock` to `at`, then call ph_turnd_peer_connected(peer, err) */
     PH_TURND_PEER_SPLICE, /* tie connection `conn` of a client to peer connection `peer`: no more messages on it */
     PH_TURND_PEER_CLOSE /* close peer connection `peer` and what is tied to it */
@@ -268,14 +291,20 @@ struct ph_turnd_ev {
     uint32_t peer; /* id of a TCP connection to or from a peer */
     uint32_t conn;
     enum ph_turnd_reason reason;
+    uint32_t lifetime_s;           /* granted: REFRESHED, and ALLOC_UP unless it is restored */
+    struct ph_turnd_usage traffic; /* since the last event that told it: TRAFFIC, ALLOC_DOWN */
     struct ph_turnd_info info;
 };
 
 struct ph_turnd;
 
 /* Creates a core; configuration and env are copied, what they point to must outlive it.  Returns NULL when out
- * of memory or when the configuration lacks what is required. */
+ * of memory, when the configuration lacks what is required, or when a port of the pool is taken. */
 struct ph_turnd *ph_turnd_new(const struct ph_turnd_conf *c, const struct ph_env *env, ph_ns now);
+
+/* Steps through the sockets of the pool, which are to be bound before anything else and stay open: *i starts at 0.  False
+ * at the end. */
+bool ph_turnd_pool(const struct ph_turnd *d, uint32_t *i, uint32_t *sock, struct ph_addr *at);
 
 /* Frees the core with all its allocations; ports and quotas are given back, no events are made. */
 void ph_turnd_free(struct ph_turnd *d);
@@ -312,20 +341,29 @@ bool ph_turnd_event(struct ph_turnd *d, struct ph_turnd_ev *ev);
  * event, a bounded number of times; then it answers the client 508. */
 void ph_turnd_relay_opened(struct ph_turnd *d, uint32_t sock, int err, ph_ns now);
 
+/* Where what a packet needs is. */
+struct ph_turnd_where {
+    bool fetch; /* the allocation is to come here; else the client's connection is to go there */
+    uint8_t worker;   /* where it is */
+    uint32_t slot;    /* the allocation there, which is known ... */
+    uint64_t serial;  /* ... by a ticket, 0: it is not, but ... */
+    uint64_t session; /* ... by its session (restored: struct ph_strays), 0: it is not */
+};
+
 /* Which worker the packet of the last PH_ELSEWHERE belongs to, and what for: the allocation is to come here
- * (ph_turnd_detach there, ph_turnd_attach here: *slot and *serial say which), or with fetch = false the client's
- * connection is to go there (ConnectionBind).  When that cannot be had, hand the packet in with
- * ph_turnd_input_final: it is answered with an error. */
-uint8_t ph_turnd_elsewhere(const struct ph_turnd *d, bool *fetch, uint32_t *slot, uint64_t *serial);
+ * (ph_turnd_detach there, ph_turnd_attach here), or with fetch = false the client's connection is to go there
+ * (ConnectionBind).  When that cannot be had, hand the packet in with ph_turnd_input_final: it is answered with an
+ * error, or dropped.  Returns out->worker. */
+uint8_t ph_turnd_elsewhere(const struct ph_turnd *d, struct ph_turnd_where *out);
 
 /* ph_turnd_input for a packet that has been elsewhere: no PH_LATER and no PH_ELSEWHERE. */
 int ph_turnd_input_final(struct ph_turnd *d, struct ph_pkt *p, ph_ns now);
 
 /* Takes an allocation out of a core to give it to another one: what it is, and the relay sockets it has, by the
- * numbers of the old core (sock[]: 0 when absent).  No events.  NULL: there is none with this ticket, or it cannot
- * move now (it is being opened, or has TCP connections). */
+ * numbers of the old core (sock[]: 0 when absent).  No events.  NULL: there is none with this ticket or session, or it
+ * cannot move now (it is being opened, or has TCP connections). */
 struct ph_turnd_moved;
-struct ph_turnd_moved *ph_turnd_detach(struct ph_turnd *d, uint32_t slot, uint64_t serial,
+struct ph_turnd_moved *ph_turnd_detach(struct ph_turnd *d, const struct ph_turnd_where *what,
                                        uint32_t sock[static 2], ph_ns now);
 /* Puts it into this core; sock[] are the numbers its sockets have from now on.  0, or PH_E_LIMIT or PH_E_NOMEM: it is
  * still the caller's. */
@@ -378,11 +416,22 @@ bool ph_turnd_conn_needed(const struct ph_turnd *d, uint32_t listener,
 /* The connection that an allocation has left with the last packet (RFC 8016), 0: none has.  It carries none now. */
 uint32_t ph_turnd_left(struct ph_turnd *d);
 
+/* Other servers from now on, in place of live.alternate and live.node; n_nodes of them, not owned.  Cheap: unlike a reload. */
+void ph_turnd_set_fleet(struct ph_turnd *d, const struct ph_addr *alternate, unsigned n,
+                        const struct ph_turnd_node *node, unsigned n_nodes);
+
+/* Tells (ALLOC_TRAFFIC) what there is untold of every allocation, before a period is over: they are about to be handed over.
+ * With conf.stats. */
+void ph_turnd_tell_traffic(struct ph_turnd *d);
+
 /* --- state that outlives the core ------------------------------------------------------------------ */
 
 /* The next allocation that is up and has changed (made, refreshed, permissions, channels, address, ticket) since it was
  * last given out here; with conf.save.  Traffic alone is no change.  Ended ones are told by ALLOC_DOWN.  False: none. */
 bool ph_turnd_changed(struct ph_turnd *d, uint32_t *id, uint64_t *session);
+
+/* Whether there is one.  Cheap. */
+bool ph_turnd_has_changed(const struct ph_turnd *d);
 
 /* All that are up count as changed. */
 void ph_turnd_change_all(struct ph_turnd *d);
@@ -405,7 +454,7 @@ unsigned ph_turnd_disown(struct ph_turnd *d, const uint64_t *session, unsigned n
 /* The slot of a session, UINT32_MAX: none.  Slow. */
 uint32_t ph_turnd_find(const struct ph_turnd *d, uint64_t session);
 
-/* Other keys from now on. */
+/* Other keys from now on; with n_tickets = 0 those of tickets stay as they are. */
 void ph_turnd_set_keys(struct ph_turnd *d, const struct ph_turnd_keys *k);
 
 /* Steps through the allocations: *id starts at 0 and is moved past the one returned.  False at the end. */

@@ -9,14 +9,19 @@
  *   allocate.c  Allocate, and what comes of the relay sockets it needs
  *   request.c   Refresh, CreatePermission, ChannelBind
  *   perm.c      permissions and channels of one allocation
+ *   pooled.c    relays that share ports (pool.h)
  *   peer.c      the peer policy, own addresses, hairpin between own relays
  *   data.c      the data path: ChannelData, Send, packets from peers, ICMP
  *   tcp.c       TCP relays (RFC 6062): Connect, ConnectionBind, ConnectionAttempt
  *   conns.c     the table of TCP connections to and from peers
- *   mobility.c  clients that move (RFC 8016), allocations that move between workers
+ *   mobility.c  clients that move (RFC 8016)
+ *   moved.c     allocations that move between workers, and how others find restored ones
+ *   save.c      what has changed, and allocations as records
+ *   restore.c   allocations from records
  *   realm.c     which realm a request is in, and what holds there
  *   bound.c     bandwidth, new peers, the end of a credential
  *   live.c      other users, policies and limits while running; revoking
+ *   usage.c     what coturn's statistics count
  */
 #ifndef PH_TURN_SERVER_PRIV_H
 #define PH_TURN_SERVER_PRIV_H
@@ -84,6 +89,8 @@ struct ph__leg {
     uint8_t relay; /* index in conf.relay */
     uint8_t state; /* enum ph__leg_state */
     uint16_t code; /* why it failed, for ADDRESS-ERROR-CODE: 440 or 508 */
+    uint32_t pool; /* 0: it has a socket of its own; else the number which that would have, and by
+                      which the pool knows it (pooled.c) */
 };
 
 /* Bits of ph__alloc.events. */
@@ -91,7 +98,9 @@ enum {
     PH__EV_OPEN = 1,  /* << leg */
     PH__EV_CLOSE = 4, /* << leg */
     PH__EV_UP = 16,
-    PH__EV_DOWN = 32
+    PH__EV_DOWN = 32,
+    PH__EV_TRAFFIC = 64,
+    PH__EV_REFRESHED = 128
 };
 
 /* What only some allocations need; made when they do. */
@@ -106,14 +115,22 @@ struct ph__bound {
     uint64_t new_peers; /* thousandths of a new peer that it may still have */
 };
 
+/* What coturn counts of an allocation beside what is relayed (usage.c); bytes of the client's leg are in the allocation. */
+struct ph__usage {
+    uint64_t in_packets, out_packets;  /* from and to the client */
+    uint64_t peer_packets, peer_bytes; /* from peers */
+    struct ph_turnd_usage told, due;   /* until the last TRAFFIC, and until the next one */
+};
+
 /* The tickets of an allocation, and the five-tuple it had before its client moved (mobility.c). */
 struct ph__mobile {
     uint64_t serial;       /* of the last ticket given out */
     uint64_t before;       /* of the one before it, whose answer may have been lost; 0: none */
     struct ph_addr client; /* the former five-tuple, good for sending for a while */
     uint32_t listener;
-    ph_ns until;   /* ... so long; 0: there is none */
-    uint64_t sent; /* packets to peers by then: more of them have come by the new one */
+    ph_ns until;       /* ... so long; 0: there is none */
+    uint64_t sent;     /* packets to peers by then: more of them have come by the new one */
+    uint64_t stray[2]; /* serials that other workers find it by (ph_strays), 0: none */
 };
 
 struct ph__alloc {
@@ -131,13 +148,20 @@ struct ph__alloc {
     struct ph__user *user; /* NULL with no-auth */
     ph_ns created_at, expires_at;
     uint64_t to_peer_packets, to_peer_bytes, to_client_packets, to_client_bytes;
+    uint64_t in_bytes,
+        out_bytes;           /* of the client's leg besides payload, and 4 of each packet that was
+                                     relayed; modulo 2^64 */
+    int32_t usage_left;      /* counts until usage.c wants to see one */
+    uint32_t refreshed_s;    /* what the last Refresh was granted */
+    struct ph__usage *usage; /* NULL: nobody wants it */
     struct ph__perm *perm;
     struct ph__chan *chan;
     uint16_t n_perm, n_chan, cap_perm, cap_chan;
     uint64_t token;      /* RESERVATION-TOKEN of the answer, 0: none */
     uint32_t lifetime_s; /* granted by the Allocate */
     uint32_t event_next, output_next;
-    uint16_t code; /* of the error answer, when FAILED */
+    uint32_t changed_next, changed_prev; /* in the list of what has changed, when `changed` */
+    uint16_t code;                       /* of the error answer, when FAILED */
     uint8_t txid[PH_TXID_LEN];
     uint8_t state;  /* enum ph__state */
     uint8_t events; /* PH__EV_... waiting */
@@ -152,6 +176,10 @@ struct ph__alloc {
     bool was_up;      /* its end is worth an event */
     bool away;        /* its client's connection is lost: no five-tuple leads here */
     bool reachable;   /* UP and not away: its client can be sent to */
+    bool restored;    /* it comes from a record: while OPENING nobody waits for an answer */
+    bool stray;       /* other workers find it by its five-tuple and tickets (ph_strays) */
+    bool changed;     /* ... since ph_turnd_changed has told of it */
+    bool stored;      /* that has told of it before */
 };
 
 enum ph__conn_state {
@@ -203,6 +231,13 @@ struct ph__tombstone {
     ph_ns until;
 };
 
+/* A packet from a client that is not relayed, to be counted when it is known what became of it. */
+struct ph__heard {
+    struct ph_addr client;
+    uint32_t listener, bytes;
+    uint32_t slot; /* its allocation, PH__NONE: to be looked for */
+};
+
 /* A singly linked list through event_next or output_next. */
 struct ph__list {
     uint32_t head, tail;
@@ -215,22 +250,22 @@ struct ph_turnd {
     unsigned auth_nth[PH_TURND_REALMS + 1]; /* which key was right last time (ph_auth_find) */
     uint64_t sessions;                      /* counts allocations, for their session ids */
     uint32_t alternate_at;                  /* next alternate server to name */
-    struct {
-        uint8_t worker;
-        bool fetch;
-        uint32_t slot;
-        uint64_t serial;
-    } elsewhere;   /* of the last PH_ELSEWHERE */
+    struct ph_turnd_where elsewhere;        /* of the last PH_ELSEWHERE */
     uint32_t left; /* connection that an allocation has moved away from, see ph_turnd_left */
     struct ph_turnd_stats stats;
 
     struct ph__alloc **chunk;
     uint32_t chunks, free_head, count;
+    struct ph_pool *pool; /* NULL: each relay has a port of its own */
     struct ph_map by_client;
+    struct ph_map by_session;
+    struct ph__list changed; /* through changed_next */
     struct ph_heap expiry;
     struct ph_hash_key hash_key;
     uint32_t memo; /* slot of the last client packet */
 
+    uint8_t ticket_key[PH_TURND_TICKET_KEYS][PH_TICKET_KEY_LEN]; /* [0] makes tickets */
+    unsigned n_ticket_keys;
     struct ph_map by_serial; /* of mobility tickets, the last two of each allocation */
     uint32_t moving;         /* allocations with a former five-tuple */
 
@@ -248,6 +283,7 @@ struct ph_turnd {
 
     struct ph__tombstone tomb[PH__TOMBSTONES];
     uint32_t tomb_at;
+    struct ph__before *before; /* usage.c; NULL: nothing is counted */
 
     int64_t wall_s; /* wall clock at wall_at */
     ph_ns wall_at;
@@ -257,6 +293,7 @@ struct ph_turnd {
     uint32_t rotate;     /* next relay address to try */
     uint32_t cost_401;   /* bytes of the last 401, given back to who authenticates */
     bool has_external;
+    bool final; /* the packet at hand has been elsewhere already */
 };
 
 #define PH__NONE UINT32_MAX
@@ -284,7 +321,10 @@ struct ph__req {
 };
 
 /* --- alloc.c ------------------------------------------------------------------------------------- */
-struct ph__alloc *ph__alloc_at(const struct ph_turnd *d, uint32_t slot);
+static inline struct ph__alloc *ph__alloc_at(const struct ph_turnd *d, uint32_t slot)
+{
+    return &d->chunk[slot / PH__CHUNK][slot % PH__CHUNK];
+}
 /* The slot of a five-tuple, or PH__NONE.  One that its client has just moved away from counts too (RFC 8016), until the
  * client has sent from the new one. */
 uint32_t ph__alloc_find(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener);
@@ -297,7 +337,14 @@ void ph__tuple_del(struct ph_turnd *d, const struct ph_addr *client, uint32_t li
                    uint32_t slot);
 uint32_t ph__alloc_new(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
                        ph_ns now);
-/* A slot for an allocation that comes from another core, found by no five-tuple.  PH_E_LIMIT or PH_E_NOMEM: none. */
+/* The slot that a five-tuple leads to now, or PH__NONE. */
+uint32_t ph__tuple_find(const struct ph_turnd *d, const struct ph_addr *client, uint32_t listener);
+/* The slot of a session, whatever state it is in, or PH__NONE. */
+uint32_t ph__session_find(const struct ph_turnd *d, uint64_t session);
+/* A session of an earlier process is known: new ones have higher numbers, even if the clock was set back. */
+void ph__session_seen(struct ph_turnd *d, uint64_t session);
+/* A slot for an allocation that comes from elsewhere, found by its session, by its tickets and, unless it is away, by its
+ * five-tuple.  PH_E_LIMIT or PH_E_NOMEM: none, and what *from refers to is still the caller's. */
 int ph__alloc_adopt(struct ph_turnd *d, const struct ph__alloc *from, uint32_t *slot);
 /* Takes a slot out of everything that finds it. */
 void ph__alloc_unlink(struct ph_turnd *d, uint32_t slot);
@@ -347,6 +394,8 @@ void ph__reply_begin(struct ph__req *r, struct ph_msgw *w);
 int ph__reply_end(struct ph__req *r, struct ph_msgw *w);
 /* A whole error answer. */
 int ph__reply_error(struct ph__req *r, uint16_t code);
+/* The same with a reason of its own, if reasons are to be told (conf.long_reasons). */
+int ph__reply_why(struct ph__req *r, uint16_t code, const char *why);
 /* 401 and 438, with a fresh nonce; paid from the source's budget. */
 int ph__reply_challenge(struct ph__req *r, uint16_t code);
 /* 420 with the list of what was not understood. */
@@ -362,6 +411,8 @@ int ph__on_refresh(struct ph__req *r);
 uint16_t ph__peer_code(const struct ph__req *r, const struct ph_addr *peer);
 int ph__on_create_permission(struct ph__req *r);
 int ph__on_channel_bind(struct ph__req *r);
+/* 300 with another server's address. */
+int ph__reply_alternate(struct ph__req *r, const struct ph_addr *to);
 /* Builds the answer of an allocation that is UP or FAILED. */
 int ph__allocate_answer(struct ph_turnd *d, uint32_t slot, struct ph_pkt *out);
 /* Seconds granted for the LIFETIME of a request; 0 only if it asks for 0. */
@@ -392,6 +443,38 @@ bool ph__peer_is_relay(const struct ph_turnd *d, const struct ph_addr *peer);
 /* Between own relays behind an external address: public to bound, and back. */
 void ph__peer_to_local(const struct ph_turnd *d, struct ph_addr *peer);
 void ph__peer_to_public(const struct ph_turnd *d, struct ph_addr *peer);
+
+/* --- pooled.c ------------------------------------------------------------------------------------ */
+/* Takes the ports of conf.pool_ports, if there are to be any.  0, PH_E_LIMIT (they are in use) or PH_E_NOMEM. */
+int ph__pool_init(struct ph_turnd *d);
+void ph__pool_fini(struct ph_turnd *d);
+/* Is this port of a relay address one of the pool? */
+bool ph__pool_has(const struct ph_turnd *d, const struct ph_addr *at);
+/* Gives a leg a port of the pool at a relay address: it is up.  0, PH_E_LIMIT (no even one) or PH_E_NOMEM. */
+int ph__pool_open(struct ph_turnd *d, uint32_t slot, unsigned i, unsigned relay, bool even);
+/* The same for a leg that knows its port.  0 or PH_E_NOMEM. */
+int ph__pool_join(struct ph_turnd *d, uint32_t slot, unsigned i);
+/* Ends what a leg has in the pool, if it is there. */
+void ph__pool_leave(struct ph_turnd *d, const struct ph__leg *leg);
+/* Tells the pool of a permission that was given, or has another end now.  0 or PH_E_NOMEM. */
+int ph__pool_permit(struct ph_turnd *d, const struct ph__alloc *a, const struct ph__perm *perm,
+                    ph_ns now);
+/* Does another client of the same port talk to this peer? */
+bool ph__pool_is_taken(const struct ph_turnd *d, const struct ph__alloc *a,
+                       const struct ph_addr *peer, ph_ns now);
+/* A channel was bound.  0, PH_E_STATE or PH_E_NOMEM. */
+int ph__pool_bind(struct ph_turnd *d, const struct ph__alloc *a, const struct ph_addr *peer,
+                  ph_ns now);
+/* Tells the pool of all that a restored allocation has. */
+void ph__pool_restored(struct ph_turnd *d, const struct ph__alloc *a, ph_ns now);
+/* A client's payload for a peer, from a relay in the pool; the permission was looked at. */
+int ph__pool_to_peer(struct ph_turnd *d, uint32_t slot, struct ph_pkt *p,
+                     const struct ph_addr *peer, ph_ns now);
+/* A packet that came to a port of the pool. */
+int ph__pool_on_peer(struct ph_turnd *d, struct ph_pkt *p, ph_ns now);
+/* The number that the relay has whose flow with a peer it is; `sock` itself: nobody's. */
+uint32_t ph__pool_sock(const struct ph_turnd *d, uint32_t sock, const struct ph_addr *peer,
+                       ph_ns now);
 
 /* --- conns.c ------------------------------------------------------------------------------------- */
 /* The id of a connection, and its slot, or PH__NONE. */
@@ -431,7 +514,37 @@ void ph__tcp_tick(struct ph_turnd *d, ph_ns now);
 bool ph__tcp_output(struct ph_turnd *d, struct ph_pkt *out);
 bool ph__tcp_event(struct ph_turnd *d, struct ph_turnd_ev *ev);
 
+/* --- save.c -------------------------------------------------------------------------------------- */
+/* An allocation that is up has changed; with conf.save it is told to ph_turnd_changed. */
+void ph__changed(struct ph_turnd *d, uint32_t slot);
+/* Forgets that. */
+void ph__unchanged(struct ph_turnd *d, uint32_t slot);
+/* Unix time in ms of an instant, and back; what is very far away comes nearer (a lifetime of decades). */
+int64_t ph__unix_ms(const struct ph_turnd *d, ph_ns at);
+ph_ns ph__instant(const struct ph_turnd *d, int64_t unix_ms);
+
+/* --- restore.c ----------------------------------------------------------------------------------- */
+/* The shell has answered for all relay sockets of an allocation that is being restored. */
+void ph__restore_finish(struct ph_turnd *d, uint32_t slot, ph_ns now);
+
+/* --- moved.c ------------------------------------------------------------------------------------- */
+/* Lets other workers find an allocation that was restored.  When there is no room for it only this one does. */
+void ph__stray_add(struct ph_turnd *d, uint32_t slot);
+/* True if another worker has the allocation of this client, or ticket: d->elsewhere says which.  Not for a packet that has
+ * been elsewhere. */
+bool ph__stray_elsewhere(struct ph_turnd *d, const struct ph_addr *client, uint32_t listener,
+                         ph_ns now);
+bool ph__stray_ticket_elsewhere(struct ph_turnd *d, uint64_t serial, ph_ns now);
+/* Other workers need not find it any more.  True if they did. */
+bool ph__stray_del(struct ph_turnd *d, struct ph__alloc *a);
+/* A packet of a client who has no allocation here: PH_ELSEWHERE or PH_DROP. */
+int ph__no_allocation(struct ph_turnd *d, const struct ph_pkt *p, ph_ns now);
+
 /* --- mobility.c ---------------------------------------------------------------------------------- */
+/* The slot of a ticket's allocation, or PH__NONE. */
+uint32_t ph__mobile_find(const struct ph_turnd *d, uint64_t serial);
+/* Lets the tickets of an allocation lead to a slot.  0 or PH_E_NOMEM. */
+int ph__mobile_link(struct ph_turnd *d, const struct ph__mobile *m, uint32_t slot);
 /* Gives a fresh allocation its first ticket.  0 or PH_E_NOMEM. */
 int ph__mobile_init(struct ph_turnd *d, uint32_t slot);
 /* Writes the ticket of an allocation that has one into an answer. */
@@ -482,6 +595,30 @@ ph_ns ph__bound_expiry(const struct ph_turnd *d, const struct ph__user *u, ph_ns
 /* Why an allocation that is due ends: PH_END_EXPIRED, or PH_END_CREDENTIAL. */
 enum ph_turnd_reason ph__bound_reason(const struct ph_turnd *d, const struct ph__alloc *a,
                                       ph_ns now);
+
+/* --- usage.c ------------------------------------------------------------------------------------- */
+/* Makes what the core needs for it, and an allocation.  0 or PH_E_NOMEM. */
+int ph__usage_init(struct ph_turnd *d);
+int ph__usage_begin(struct ph_turnd *d, struct ph__alloc *a, ph_ns now);
+/* A packet was relayed, has been counted as such, and a->usage_left is 0 or less.  bytes: as it goes on. */
+void ph__usage_relayed(struct ph_turnd *d, uint32_t slot, enum ph_bps_way way, uint32_t bytes);
+/* Packets that are not relayed: from the client, to it, from a peer. */
+void ph__usage_in(struct ph_turnd *d, uint32_t slot, uint32_t bytes);
+void ph__usage_out(struct ph_turnd *d, uint32_t slot, uint32_t bytes);
+void ph__usage_peer(struct ph_turnd *d, uint32_t slot, uint32_t bytes);
+/* One from a client that may have no allocation (yet); out: bytes of the answer, 0: none.  Only with d->before. */
+void ph__usage_heard(struct ph_turnd *d, const struct ph__heard *h, uint32_t out, ph_ns now);
+/* What goes nowhere is counted, and why: from a client with an allocation, from a peer (sock: the relay), and a message of
+ * no use from anybody (why may be NULL).  PH_DROP. */
+int ph__drop_from_client(struct ph_turnd *d, uint32_t slot, uint32_t bytes, uint64_t *why);
+int ph__drop_from_peer(struct ph_turnd *d, uint32_t sock, uint32_t bytes, uint64_t *why);
+int ph__drop_message(struct ph_turnd *d, const struct ph_pkt *p, uint64_t *why, ph_ns now);
+/* A Refresh was granted; 0: the allocation is about to end. */
+void ph__usage_refreshed(struct ph_turnd *d, uint32_t slot, uint32_t lifetime_s);
+/* Fills in usage and untold. */
+void ph__usage_info(const struct ph__alloc *a, struct ph_turnd_info *out);
+/* Tells what has not been told: until the end of the last period, or all there is. */
+void ph__usage_tell(struct ph__alloc *a, bool all, struct ph_turnd_usage *out);
 
 /* --- data.c -------------------------------------------------------------------------------------- */
 int ph__on_channel_data(struct ph_turnd *d, struct ph_pkt *p, ph_ns now);

@@ -6,6 +6,9 @@
  * and has the allocation brought over (PH_ELSEWHERE); from then on nobody looks.  Asked only on a miss, and costs one load
  * while there are none.
  *
+ * A mobility ticket names the worker that made it, which may be none of these; so it is found here too, as if it were a client
+ * (ph_stray_ticket).
+ *
  * Shared by the workers: fixed memory, atomic words, no lock.
  */
 #ifndef PH_TURN_STRAYS_H
@@ -26,12 +29,20 @@ struct ph_stray {
     uint64_t session;
 };
 
-/* Room for so many at a time (24 bytes each).  NULL when out of memory. */
+/* Room for about so many at a time (36 bytes each); an allocation with tickets needs up to three.  NULL when out of memory. */
 struct ph_strays *ph_strays_new(uint32_t room, const struct ph_env *env);
 void ph_strays_free(struct ph_strays *s);
 
-/* An allocation stands on a worker.  0, or PH_E_LIMIT: no room, its client will have to allocate anew.  It is forgotten at
- * `until` (its expiry) at the latest. */
+/* A ticket in place of a client, with listener 0. */
+static inline struct ph_addr ph_stray_ticket(uint64_t serial)
+{
+    struct ph_addr a = {.family = PH_AF_NONE};
+    memcpy(a.ip, &serial, sizeof serial);
+    return a;
+}
+
+/* An allocation stands on a worker; its slot is below 2^24.  0, or PH_E_LIMIT: no room, its client will have to allocate
+ * anew.  It is forgotten at `until` (its expiry) at the latest. */
 int ph_strays_add(struct ph_strays *s, const struct ph_addr *client, uint32_t listener,
                   const struct ph_stray *at, ph_ns until);
 

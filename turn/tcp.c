@@ -11,6 +11,7 @@
 #include "turn/server_priv.h"
 
 #include "stun/base/error.h"
+#include "turn/chandata.h"
 
 #include <string.h>
 
@@ -107,10 +108,7 @@ int ph__on_connection_bind(struct ph__req *r)
     if (r->a)
         return ph__reply_error(r, 437);
     if (id >> 24 != d->c.worker && !r->final) {
-        d->elsewhere.worker = (uint8_t)(id >> 24);
-        d->elsewhere.fetch = false;
-        d->elsewhere.slot = (uint32_t)id;
-        d->elsewhere.serial = 0;
+        d->elsewhere = (struct ph_turnd_where){.worker = (uint8_t)(id >> 24), .slot = (uint32_t)id};
         return PH_ELSEWHERE;
     }
     uint32_t slot = ph__conn_slot(d, (uint32_t)id);
@@ -231,6 +229,9 @@ uint32_t ph_turnd_peer_bytes(struct ph_turnd *d, uint32_t peer, enum ph_bps_way 
     *(out ? &a->to_peer_bytes : &a->to_client_bytes) += n;
     *(out ? &d->stats.to_peer_packets : &d->stats.to_client_packets) += 1;
     *(out ? &d->stats.to_peer_bytes : &d->stats.to_client_bytes) += n;
+    *(out ? &a->in_bytes : &a->out_bytes) -= PH_CHANNEL_HEADER; /* there is none */
+    if ((a->usage_left -= 2) <= 0)
+        ph__usage_relayed(d, d->conn[slot].alloc, way, n);
     return n;
 }
 
@@ -298,6 +299,7 @@ static bool write_telling(struct ph_turnd *d, uint32_t slot, struct ph_pkt *out)
     out->dst = a->client;
     out->sock = a->listener;
     out->conn = a->conn;
+    ph__usage_out(d, c->alloc, out->b.len);
     return true;
 }
 

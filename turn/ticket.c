@@ -1,5 +1,5 @@
 /*
- * Mobility tickets: 14 bytes of address and a MAC over them, the user and the realm.
+ * Mobility tickets: 18 bytes of address and a MAC over them, the user and the realm.
  */
 #include "turn/ticket.h"
 
@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { VERSION = 1, FIELDS = 14, MAC_LEN = 16, RAW_LEN = FIELDS + MAC_LEN };
+enum { VERSION = 2, FIELDS = 18, MAC_LEN = 12, RAW_LEN = FIELDS + MAC_LEN };
 
 _Static_assert(RAW_LEN % 3 == 0 && RAW_LEN / 3 * 4 == PH_TICKET_LEN, "no padding, no spare bits");
 
@@ -30,27 +30,40 @@ void ph_ticket_make(uint8_t dst[static PH_TICKET_LEN], const uint8_t key[static 
     uint8_t raw[RAW_LEN] = {VERSION, t->worker}, mac[PH_SHA256_LEN];
     char text[PH_TICKET_LEN + 1];
 
-    ph_put32(raw + 2, t->slot);
-    ph_put64(raw + 6, t->serial);
+    ph_put32(raw + 2, t->node);
+    ph_put32(raw + 6, t->slot);
+    ph_put64(raw + 10, t->serial);
     make_mac(mac, key, raw, user, realm);
     memcpy(raw + FIELDS, mac, MAC_LEN);
     ph_base64(text, sizeof text, raw, sizeof raw);
     memcpy(dst, text, PH_TICKET_LEN);
 }
 
-int ph_ticket_read(struct ph_ticket *t, const uint8_t key[static PH_TICKET_KEY_LEN],
-                   struct ph_slice ticket, struct ph_slice user, struct ph_slice realm)
+static bool mac_fits(const uint8_t raw[static RAW_LEN], const uint8_t *key, struct ph_slice user,
+                     struct ph_slice realm)
 {
-    uint8_t raw[RAW_LEN], mac[PH_SHA256_LEN];
+    uint8_t mac[PH_SHA256_LEN];
+
+    make_mac(mac, key, raw, user, realm);
+    return ph_equal_ct(mac, raw + FIELDS, MAC_LEN);
+}
+
+int ph_ticket_read(struct ph_ticket *t, const uint8_t *keys, unsigned n, struct ph_slice ticket,
+                   struct ph_slice user, struct ph_slice realm)
+{
+    uint8_t raw[RAW_LEN];
+    unsigned i = 0;
 
     if (ticket.n != PH_TICKET_LEN || ph_base64_read(raw, sizeof raw, ticket) != RAW_LEN ||
         raw[0] != VERSION)
         return PH_E_AUTH;
-    make_mac(mac, key, raw, user, realm);
-    if (!ph_equal_ct(mac, raw + FIELDS, MAC_LEN))
+    while (i < n && !mac_fits(raw, keys + (size_t)i * PH_TICKET_KEY_LEN, user, realm))
+        i++;
+    if (i == n)
         return PH_E_AUTH;
     t->worker = raw[1];
-    t->slot = ph_get32(raw + 2);
-    t->serial = ph_get64(raw + 6);
+    t->node = ph_get32(raw + 2);
+    t->slot = ph_get32(raw + 6);
+    t->serial = ph_get64(raw + 10);
     return 0;
 }

@@ -28,8 +28,8 @@ struct ph_ticket {
 void ph_ticket_make(uint8_t dst[static PH_TICKET_LEN], const uint8_t key[static PH_TICKET_KEY_LEN],
                     const struct ph_ticket *t, struct ph_slice user, struct ph_slice realm);
 
-/* Reads one.  0, or PH_E_AUTH: not made with this key for this user.  With keys that change, try each (n of them). */
-int ph_ticket_read(struct ph_ticket *t, const uint8_t (*key)[PH_TICKET_KEY_LEN], unsigned n,
-                   struct ph_slice ticket, struct ph_slice user, struct ph_slice realm);
+/* Reads one, trying n keys that lie one behind the other.  0, or PH_E_AUTH: made with none of them, or not for this user. */
+int ph_ticket_read(struct ph_ticket *t, const uint8_t *keys, unsigned n, struct ph_slice ticket,
+                   struct ph_slice user, struct ph_slice realm);
 
 #endif

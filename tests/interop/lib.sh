@@ -18,7 +18,7 @@ set -euo pipefail
 : "${STUND:=$PINHOLE_BUILD/bin/stund}"
 # What turnd serves; coturn's server, when it stands in for ours, has rfc3489 too.
 : "${TURND_HAS:=udp tcp tls dtls mobility}"
-export PINHOLE_ROOT PINHOLE_BUILD TURND STUND TURND_HAS
+export PINHOLE_ROOT PINHOLE_BUILD TURND STUND # not TURND_HAS, which turnd would take for a key
 export PYTHONDONTWRITEBYTECODE=1
 INTEROP=$PINHOLE_ROOT/tests/interop
 T=/run/pinhole-test

@@ -50,7 +50,10 @@ struct rig {
     bool hold_connects; /* leave PEER_CONNECT unanswered */
     unsigned connects, splices, peer_closes, outputs;
     struct ph_turnd_ev connect, splice, peer_close; /* the last of each */
-    struct ph_turnd_info down; /* of the last ALLOC_DOWN; its slices are gone */
+    struct ph_turnd_info down;     /* of the last ALLOC_DOWN; its slices are gone */
+    unsigned refreshes, traffics;  /* with c.stats */
+    uint32_t lifetime_s;           /* of the last ALLOC_REFRESHED */
+    struct ph_turnd_usage traffic; /* of the last ALLOC_TRAFFIC or ALLOC_DOWN */
 
     struct ph_turnd *core[2]; /* see rig_other; d is one of them */
     uint8_t ticket[PH_TICKET_LEN];
@@ -213,6 +216,15 @@ static inline void rig_events(struct rig *r)
             r->downs++;
             r->reason = ev.reason;
             r->down = ev.info;
+            r->traffic = ev.traffic;
+            break;
+        case PH_TURND_ALLOC_REFRESHED:
+            r->refreshes++;
+            r->lifetime_s = ev.lifetime_s;
+            break;
+        case PH_TURND_ALLOC_TRAFFIC:
+            r->traffics++;
+            r->traffic = ev.traffic;
             break;
         case PH_TURND_PEER_CONNECT:
             r->connects++;

@@ -176,6 +176,72 @@ Test(turn_quota, bounds_can_change)
 }
 
 /* A word counts to 65535: without names (no-auth) all allocations are one user's. */
+/* What other servers have counts for who asks for one more. */
+Test(turn_quota, what_is_elsewhere_counts)
+{
+    struct ph_quota *q = ph_quota_new(0, 3, 0, &env);
+
+    cr_assert_eq(ph_quota_set_elsewhere(q, ph_str("a"), 2), 0);
+    cr_expect_eq(ph_quota_used(q), 0, "not here");
+    cr_expect_eq(ph_quota_take(q, ph_str("a")), 0);
+    cr_expect_eq(ph_quota_take(q, ph_str("a")), PH_E_LIMIT);
+    cr_expect_eq(ph_quota_take(q, ph_str("b")), 0, "another one");
+    cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 4), 0, "a bound of his own");
+    cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 4), PH_E_LIMIT);
+    cr_assert_eq(ph_quota_set_elsewhere(q, ph_str("a"), 65536), 0);
+    cr_expect_eq(ph_quota_take_of(q, ph_str("a"), 100), PH_E_LIMIT);
+    ph_quota_carry(q, ph_str("a"));
+    cr_expect_eq(ph_quota_used(q), 4, "what stands is carried anyway");
+    cr_assert_eq(ph_quota_set_elsewhere(q, ph_str("a"), 0), 0);
+    cr_expect_eq(ph_quota_take(q, ph_str("a")), PH_E_LIMIT, "three are here by now");
+    ph_quota_release(q, ph_str("a"));
+    cr_expect_eq(ph_quota_take(q, ph_str("a")), 0);
+    cr_expect_eq(ph_quota_set_elsewhere(q, ph_str("never heard of"), 0), 0);
+    ph_quota_set_total_elsewhere(q, 100);
+    cr_expect_eq(ph_quota_take(q, ph_str("c")), 0, "there is no bound");
+    ph_quota_set(q, 106, 3);
+    cr_expect_eq(ph_quota_take(q, ph_str("c")), 0);
+    cr_expect_eq(ph_quota_take(q, ph_str("c")), PH_E_LIMIT);
+    ph_quota_set_total_elsewhere(q, UINT32_MAX);
+    ph_quota_set(q, UINT32_MAX, 3);
+    cr_expect_eq(ph_quota_take(q, ph_str("c")), PH_E_LIMIT);
+    ph_quota_set_total_elsewhere(q, 0);
+    cr_expect_eq(ph_quota_take(q, ph_str("c")), 0);
+    ph_quota_free(q);
+}
+
+/* Who is nowhere else any more leaves his place to others. */
+Test(turn_quota, users_elsewhere_are_bounded_and_forgotten)
+{
+    struct ph_quota *q = ph_quota_new(0, 1, 64, &env);
+    unsigned known = 0;
+    char name[16];
+
+    for (int round = 0; round < 3; round++) {
+        unsigned fitted = 0;
+        for (int i = 0; i < 200; i++) {
+            int n = snprintf(name, sizeof name, "user%d", round * 1000 + i);
+            int err = ph_quota_set_elsewhere(q, (struct ph_slice){(uint8_t *)name, (size_t)n}, 1);
+            cr_assert(err == 0 || err == PH_E_LIMIT);
+            fitted += err == 0;
+        }
+        cr_expect_leq(fitted, 64);
+        cr_expect_geq(fitted, 48, "%u", fitted);
+        for (int i = 0; i < 200; i++) {
+            int n = snprintf(name, sizeof name, "user%d", round * 1000 + i);
+            const struct ph_slice u = {(uint8_t *)name, (size_t)n};
+            if (ph_quota_take(q, u))
+                known++;
+            else
+                ph_quota_release(q, u);
+            cr_expect_eq(ph_quota_set_elsewhere(q, u, 0), 0);
+        }
+    }
+    cr_expect_geq(known, 3 * 48);
+    cr_expect_eq(ph_quota_used(q), 0);
+    ph_quota_free(q);
+}
+
 Test(turn_quota, counts_on_where_a_word_is_full)
 {
     struct ph_quota *q = ph_quota_new(0, 0, 16, &env);

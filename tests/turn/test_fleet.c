@@ -131,7 +131,7 @@ Test(fleet, what_a_dead_node_left_behind_makes_no_node)
 
 Test(fleet, more_nodes_than_there_is_room_for)
 {
-    char name[8];
+    char name[16];
     for (int i = 0; i < PH_FLEET_NODES; i++) {
         snprintf(name, sizeof name, "n%d", i);
         cr_assert_eq(hear(name, "1 load=1", 0), 0);
@@ -195,8 +195,8 @@ Test(fleet, many_users_take_several_notes)
 
     memset(user, 'x', sizeof user);
     for (int i = 0; i < 100; i++) {
-        snprintf(user, 8, "%06d", i);
-        user[6] = 'x';
+        user[0] = (char)('0' + i / 10);
+        user[1] = (char)('0' + i % 10);
         ph_fleet_count(f, ph_str("realm"), (struct ph_slice){(uint8_t *)user, sizeof user}, 1);
     }
     for (size_t n; (n = ph_fleet_note(f, text)) > 0; notes++) {
@@ -256,6 +256,31 @@ Test(fleet, a_node_that_came_is_to_be_read)
     cr_assert(!ph_fleet_event(f, &ev));
     hear("b", "1 load=2", PH_SEC(1));
     cr_assert(!ph_fleet_event(f, &ev));
+}
+
+Test(fleet, a_node_that_begins_anew_takes_back_its_word)
+{
+    struct ph_fleet_ev ev;
+
+    hear("b", "1 load=1", 0);
+    note("b", "use r alice 2", 0);
+    cr_assert(next(&ev) && ev.n == 2 && !next(&ev));
+    cr_assert_eq(note("b", "anew", 0), 0);
+    cr_assert(next(&ev) && ev.n == 0 && !next(&ev));
+    cr_assert(ph_fleet_alive(f, "b"));
+}
+
+Test(fleet, who_says_hello_is_to_be_told_all)
+{
+    struct ph_fleet_ev ev;
+
+    cr_assert_eq(note("a", "hello", 0), 0);
+    cr_assert(!ph_fleet_event(f, &ev), "our own");
+    cr_assert_eq(note("b", "hello", 0), 0);
+    cr_assert_eq(note("c", "hello", 0), 0);
+    cr_assert(ph_fleet_event(f, &ev));
+    cr_assert_eq(ev.type, PH_FLEET_GREETED);
+    cr_assert(!ph_fleet_event(f, &ev), "once for both");
 }
 
 Test(fleet, users_beyond_the_bound_are_not_counted)

@@ -731,15 +731,14 @@ Test(turn_mobility, a_new_token_and_the_ticket_of_the_old_one)
  * code. */
 static int fetch(struct rig *r)
 {
-    uint32_t slot, sock[2] = {0, 0};
-    uint64_t serial;
-    bool is_fetch;
+    uint32_t sock[2] = {0, 0};
+    struct ph_turnd_where where;
 
     cr_assert_eq(r->verdict, PH_ELSEWHERE);
-    uint8_t from = ph_turnd_elsewhere(r->d, &is_fetch, &slot, &serial);
-    cr_assert(is_fetch);
+    uint8_t from = ph_turnd_elsewhere(r->d, &where);
+    cr_assert(where.fetch);
     cr_assert_lt(from, 2);
-    struct ph_turnd_moved *m = ph_turnd_detach(r->core[from], slot, serial, sock, r->now);
+    struct ph_turnd_moved *m = ph_turnd_detach(r->core[from], &where, sock, r->now);
     if (m) {
         cr_assert_eq(sock[0], r->opened_sock[0]);
         cr_assert_eq(sock[1], 0);
@@ -771,6 +770,7 @@ Test(turn_mobility, ticket_of_another_worker_brings_the_allocation_here)
     cr_expect_eq(ph_turnd_count(r->d), 1);
     struct ph_turnd_info after = info_of(r);
     cr_expect_eq(after.session, before.session);
+    cr_expect_eq(rig_channel(r, &c, 0x4000, "hi", 2), PH_DROP, "the old five-tuple did not come");
     cr_expect(ph_addr_eq(&after.relay[0], &before.relay[0]));
     cr_expect(ph_slice_eq(after.user, ph_str("alice")));
     cr_expect(ph_slice_eq(after.realm, ph_str(rig_realm)));
@@ -783,6 +783,22 @@ Test(turn_mobility, ticket_of_another_worker_brings_the_allocation_here)
     rig_sleep(r, PH_SEC(600));
     cr_expect_eq(r->downs, 1);
     cr_expect_eq(ph_ports_used(r->ports[0]), 0);
+    rig_free(r);
+}
+
+/* The number of the connection it had means nothing here. */
+Test(turn_mobility, connection_of_before_is_the_other_workers)
+{
+    struct rig *r = mobile_rig();
+    struct ph_addr c = rig_addr_on(old_text, PH_TCP), n = rig_addr_on(new_text, PH_TCP);
+
+    rig_start(r);
+    cr_assert_eq(allocate_with_ticket(r, &c, PH_UDP, (struct ph_slice){NULL, 0}), 0);
+    cr_assert(take_ticket(r));
+    rig_other(r);
+    resume(r, &n);
+    cr_assert_eq(fetch(r), 0);
+    cr_expect_eq(ph_turnd_left(r->d), 0);
     rig_free(r);
 }
 
@@ -862,9 +878,8 @@ Test(turn_mobility, detach_wants_the_ticket_and_nothing_under_way)
     struct rig *r = mobile_rig();
     struct ph_addr c = rig_addr_on(old_text, PH_TCP), peer = rig_addr(peer_text),
                    n = rig_addr_on(new_text, PH_TCP);
-    uint32_t slot, sock[2];
-    uint64_t serial;
-    bool is_fetch;
+    uint32_t sock[2];
+    struct ph_turnd_where where;
 
     rig_start(r);
     cr_assert_eq(allocate_with_ticket(r, &c, PH_TCP, (struct ph_slice){NULL, 0}), 0);
@@ -872,21 +887,28 @@ Test(turn_mobility, detach_wants_the_ticket_and_nothing_under_way)
     rig_other(r);
     resume(r, &n);
     cr_assert_eq(r->verdict, PH_ELSEWHERE);
-    ph_turnd_elsewhere(r->d, &is_fetch, &slot, &serial);
+    ph_turnd_elsewhere(r->d, &where);
     rig_other(r);
-    cr_expect_null(ph_turnd_detach(r->d, slot, serial + 1, sock, r->now));
-    cr_expect_null(ph_turnd_detach(r->d, slot + 1, serial, sock, r->now));
-    cr_expect_null(ph_turnd_detach(r->d, PH_SOCK_RELAY, 0, sock, r->now));
+    struct ph_turnd_where wrong = where;
+    wrong.serial++;
+    cr_expect_null(ph_turnd_detach(r->d, &wrong, sock, r->now));
+    wrong = where;
+    wrong.slot++;
+    cr_expect_null(ph_turnd_detach(r->d, &wrong, sock, r->now));
+    wrong = (struct ph_turnd_where){.slot = PH_SOCK_RELAY};
+    cr_expect_null(ph_turnd_detach(r->d, &wrong, sock, r->now));
+    wrong.slot = where.slot;
+    cr_expect_null(ph_turnd_detach(r->d, &wrong, sock, r->now), "neither ticket nor session");
     rig_challenge(r, &c);
     rig_begin(r, PH_CONNECT);
     ph_msgw_addr(&r->w, PH_ATTR_XOR_PEER_ADDRESS, &peer);
     rig_send_signed(r, &c);
-    cr_expect_null(ph_turnd_detach(r->d, slot, serial, sock, r->now), "it has connections");
+    cr_expect_null(ph_turnd_detach(r->d, &where, sock, r->now), "it has connections");
     ph_turnd_peer_closed(r->d, r->connect.peer, r->now);
-    struct ph_turnd_moved *m = ph_turnd_detach(r->d, slot, serial, sock, r->now);
+    struct ph_turnd_moved *m = ph_turnd_detach(r->d, &where, sock, r->now);
     cr_assert_not_null(m, "it has none any more");
     cr_expect_eq(ph_turnd_attach(r->d, m, sock, r->now), 0);
-    cr_expect_eq(sock[0], PH_SOCK_RELAY | slot << 1);
+    cr_expect_eq(sock[0], PH_SOCK_RELAY | where.slot << 1);
     rig_free(r);
 }
 
@@ -894,17 +916,16 @@ Test(turn_mobility, what_nobody_takes_is_given_back)
 {
     struct rig *r = mobile_rig();
     struct ph_addr c = rig_addr(old_text), n = rig_addr(new_text);
-    uint32_t slot, sock[2];
-    uint64_t serial;
-    bool is_fetch;
+    uint32_t sock[2];
+    struct ph_turnd_where where;
 
     r->quota = ph_quota_new(0, 1, 0, &r->env);
     rig_start(r);
     allocate(r, &c);
     rig_other(r);
     resume(r, &n);
-    ph_turnd_elsewhere(r->d, &is_fetch, &slot, &serial);
-    struct ph_turnd_moved *m = ph_turnd_detach(r->core[0], slot, serial, sock, r->now);
+    ph_turnd_elsewhere(r->d, &where);
+    struct ph_turnd_moved *m = ph_turnd_detach(r->core[0], &where, sock, r->now);
     cr_assert_not_null(m);
     cr_expect_eq(ph_quota_used(r->quota), 1, "on the way it is still one");
     cr_expect_eq(ph_ports_used(r->ports[0]), 1);
@@ -946,18 +967,17 @@ Test(turn_mobility, full_worker_takes_nothing)
 {
     struct rig *r = mobile_rig();
     struct ph_addr c = rig_addr(old_text), n = rig_addr(new_text), other = rig_addr(third_text);
-    uint32_t slot, sock[2];
-    uint64_t serial;
-    bool is_fetch;
+    uint32_t sock[2];
+    struct ph_turnd_where where;
 
     r->c.max_allocations = 1;
     rig_start(r);
     allocate(r, &c);
     rig_other(r);
     resume(r, &n);
-    ph_turnd_elsewhere(r->d, &is_fetch, &slot, &serial);
+    ph_turnd_elsewhere(r->d, &where);
     cr_assert_eq(rig_allocate(r, &other), 0);
-    struct ph_turnd_moved *m = ph_turnd_detach(r->core[0], slot, serial, sock, r->now);
+    struct ph_turnd_moved *m = ph_turnd_detach(r->core[0], &where, sock, r->now);
     cr_assert_not_null(m);
     cr_expect_eq(ph_turnd_attach(r->d, m, sock, r->now), PH_E_LIMIT);
     cr_expect_eq(ph_turnd_attach(r->core[0], m, sock, r->now), 0, "it is still the caller's");
@@ -1010,19 +1030,18 @@ Test(turn_mobility, attach_finds_the_realm_by_its_name)
     struct ph_addr c = rig_addr(old_text), n = rig_addr(new_text);
     struct ph_turnd_live live = r->c.live;
     struct ph_auth *other = ph_auth_new("example.net", &r->env);
-    uint32_t slot, sock[2];
-    uint64_t serial;
-    bool is_fetch;
+    uint32_t sock[2];
+    struct ph_turnd_where where;
 
     r->quota = ph_quota_new(0, 1, 0, &r->env);
     rig_start(r);
     allocate(r, &c);
     rig_other(r);
     resume(r, &n);
-    ph_turnd_elsewhere(r->d, &is_fetch, &slot, &serial);
+    ph_turnd_elsewhere(r->d, &where);
     live.auth = other;
     ph_turnd_reload(r->d, &live, r->now);
-    struct ph_turnd_moved *m = ph_turnd_detach(r->core[0], slot, serial, sock, r->now);
+    struct ph_turnd_moved *m = ph_turnd_detach(r->core[0], &where, sock, r->now);
     cr_expect_lt(ph_turnd_attach(r->d, m, sock, r->now), 0);
     live.realm[0].auth = r->auth;
     live.n_realms = 1;
@@ -1043,9 +1062,9 @@ Test(turn_mobility, out_of_memory_while_moving_between_workers)
     for (unsigned n = 1;; n++) {
         struct rig *r = mobile_rig();
         struct ph_addr c = rig_addr(old_text), to = rig_addr(new_text);
-        uint32_t slot, sock[2];
-        uint64_t serial;
-        bool is_fetch, fired = false;
+        uint32_t sock[2];
+        struct ph_turnd_where where;
+        bool fired = false;
 
         r->c.live.max_bps = 1000000; /* it has bounds */
         r->quota = ph_quota_new(0, 1, 0, &r->env);
@@ -1053,9 +1072,9 @@ Test(turn_mobility, out_of_memory_while_moving_between_workers)
         allocate(r, &c);
         rig_other(r);
         resume(r, &to);
-        ph_turnd_elsewhere(r->d, &is_fetch, &slot, &serial);
+        ph_turnd_elsewhere(r->d, &where);
         oom_fail_at(n);
-        struct ph_turnd_moved *m = ph_turnd_detach(r->core[0], slot, serial, sock, r->now);
+        struct ph_turnd_moved *m = ph_turnd_detach(r->core[0], &where, sock, r->now);
         if (m) {
             int err = ph_turnd_attach(r->d, m, sock, r->now);
             fired = oom_disarm();

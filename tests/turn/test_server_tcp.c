@@ -672,18 +672,16 @@ Test(turn_tcp, bind_of_another_workers_connection_goes_there)
 {
     struct rig *r = with_relay();
     struct ph_addr c = client(), data = rig_addr_on(data_text, PH_TCP);
-    uint32_t slot;
-    uint64_t serial;
-    bool fetch;
+    struct ph_turnd_where where;
 
     cr_assert_eq(connect_to(r, &c, peer_text), 0);
     uint32_t id = id_out(r);
     rig_other(r);
     bind_conn(r, &data, id);
     cr_assert_eq(r->verdict, PH_ELSEWHERE);
-    cr_expect_eq(ph_turnd_elsewhere(r->d, &fetch, &slot, &serial), 0);
-    cr_expect_not(fetch, "the connection goes, the allocation stays");
-    cr_expect_eq(slot, id);
+    cr_expect_eq(ph_turnd_elsewhere(r->d, &where), 0);
+    cr_expect_not(where.fetch, "the connection goes, the allocation stays");
+    cr_expect_eq(where.slot, id);
     int n = ph_msgw_end(&r->w);
     cr_expect_eq(r->pkt.b.len, (uint32_t)n);
     cr_expect_eq(memcmp(ph_buf_data(&r->pkt.b), r->req, (size_t)n), 0, "untouched");

@@ -118,10 +118,15 @@ Test(turn_store, what_is_wrong_is_said_and_never_the_password)
         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
         "xxx";
 
-    expect_bad("rediss://:hunter2@h", "no TLS");
-    expect_bad("ip=1.2.3.4 tls=yes", "no TLS");
-    expect_bad("ip=1.2.3.4 ssl=1", "stunnel");
-    expect_bad("ip=1.2.3.4 verify=peer", "no TLS");
+    expect_bad("rediss://:hunter2@h?tls=no", "contradict");
+    expect_bad("ip=1.2.3.4 tls=perhaps", "yes or no");
+    expect_bad("ip=1.2.3.4 tls=yes verify=hunter2", "peer");
+    expect_bad("ip=1.2.3.4 verify=none", "rediss://");
+    expect_bad("ip=1.2.3.4 ca=/x", "tls=yes");
+    expect_bad("redis://h?sni=a", "tls=yes");
+    expect_bad("rediss://h?key=/hunter2", "goes with a cert");
+    expect_bad("rediss://h?sni=hun%20ter", "character");
+    expect_bad("unix:/a?tls=yes", "goes without");
     expect_bad("127.0.0.1:6379", "redis://host:port/db");
     expect_bad("password=a hunter2", "pair 2 is not name=value");
     expect_bad("password=a hunter2=x", "pair 2 has a name that is not known");
@@ -153,9 +158,108 @@ Test(turn_store, what_is_wrong_is_said_and_never_the_password)
     expect_bad(long_password, "too long: at most 255");
 }
 
-Test(turn_store, a_tls_key_that_is_off_is_fine)
+Test(turn_store, tls)
 {
+    struct ph_redis_conf c = parse("rediss://u:p@h:6390/1?ca=/etc/ca.pem&capath=/etc/certs&cert=/c."
+                                   "pem&clientkey=/k.pem&sni=db.example");
+
+    cr_expect(c.tls && !c.no_verify && c.db == 1 && c.port == 6390);
+    cr_expect_str_eq(c.ca, "/etc/ca.pem");
+    cr_expect_str_eq(c.capath, "/etc/certs");
+    cr_expect_str_eq(c.cert, "/c.pem");
+    cr_expect_str_eq(c.key, "/k.pem");
+    cr_expect_str_eq(c.sni, "db.example");
+    cr_expect(parse("rediss://h?verify=none").no_verify);
+    cr_expect(!parse("rediss://h?verify=none&verify=peer").no_verify);
+    cr_expect(parse("valkeys://h").tls && !parse("valkey://h").tls && !parse("redis://h").tls);
+    cr_expect(parse("redis://h?tls=yes").tls);
+    cr_expect_eq(parse("rediss://h").port, 6379);
+}
+
+Test(turn_store, tls_in_coturns_string)
+{
+    static const char *const tls[] = {"tls=yes", "ssl=1", "tls=true", "ssl=on"};
+    static const char *const ca[] = {"ca", "cacert", "tls-ca"};
+    static const char *const cert[] = {"cert", "tls-cert"};
+    static const char *const key[] = {"clientkey", "key", "tls-key"};
+    static const char *const sni[] = {"sni", "servername", "tls-sni"};
+
+    for (unsigned i = 0; i < 12; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "ip=10.1.2.3 %s=/a %s=/c %s=/k %s=name verify=peer %s",
+                 ca[i % 3], cert[i % 2], key[i / 2 % 3], sni[i / 3 % 3], tls[i % 4]);
+        const struct ph_redis_conf c = parse(text);
+        cr_expect(c.tls && !c.no_verify, "%s", text);
+        cr_expect_str_eq(c.ca, "/a");
+        cr_expect_str_eq(c.cert, "/c");
+        cr_expect_str_eq(c.key, "/k");
+        cr_expect_str_eq(c.sni, "name");
+    }
     cr_expect_str_eq(parse("ip=1.2.3.4 tls=no ssl=0 tls=").host, "1.2.3.4");
+    cr_expect(!parse("ip=1.2.3.4 tls=no ca=/x verify=none").tls, "said to be off");
+}
+
+/* --- several hosts --------------------------------------------------------------------------------- */
+
+Test(turn_store, sentinels)
+{
+    struct ph_redis_conf c = parse("redis+sentinel://u:p@a:1,[::1]:2,c/my-master_1.x/3?sentinel-"
+                                   "user=su&sentinel-password=sp");
+
+    cr_expect_eq(c.mode, PH_REDIS_SENTINEL);
+    cr_expect_str_eq(c.host, "a");
+    cr_expect_eq(c.port, 1);
+    cr_assert_eq(c.n_more, 2);
+    cr_expect_str_eq(c.more[0].host, "::1");
+    cr_expect_eq(c.more[0].port, 2);
+    cr_expect_str_eq(c.more[1].host, "c");
+    cr_expect_eq(c.more[1].port, 26379);
+    cr_expect_str_eq(c.master, "my-master_1.x");
+    cr_expect_eq(c.db, 3);
+    cr_expect_str_eq(c.user, "u");
+    cr_expect_str_eq(c.sentinel_user, "su");
+    cr_expect_str_eq(c.sentinel_password, "sp");
+    c = parse("rediss+sentinel://a/m");
+    cr_expect(c.tls && c.port == 26379 && c.db == 0 && !c.n_more);
+    cr_expect_eq(parse("redis+sentinel://a/m/").db, 0);
+    cr_expect_eq(parse("redis+sentinel://a,b,c,d,e,f,g,h/m").n_more, 7);
+    cr_expect_str_eq(parse("redis+sentinel://a/m?sentinel-user=alone").sentinel_user, "");
+    cr_expect_str_eq(parse("redis+sentinel:///m").host, "127.0.0.1");
+}
+
+Test(turn_store, clusters)
+{
+    struct ph_redis_conf c = parse("redis+cluster://:p@a,b:7001");
+
+    cr_expect_eq(c.mode, PH_REDIS_CLUSTER);
+    cr_expect_eq(c.port, 6379);
+    cr_assert_eq(c.n_more, 1);
+    cr_expect_str_eq(c.more[0].host, "b");
+    cr_expect_eq(c.more[0].port, 7001);
+    cr_expect(parse("rediss+cluster://a/0").tls);
+    cr_expect_eq(parse("REDIS+CLUSTER://a/").n_more, 0);
+}
+
+Test(turn_store, what_does_not_go_together)
+{
+    expect_bad("redis://a,b", "redis+sentinel://");
+    expect_bad("redis+sentinel://a", "NAME");
+    expect_bad("redis+sentinel://:hunter2@a/", "NAME");
+    expect_bad("redis+sentinel://a/hunter2!", "character");
+    expect_bad("redis+sentinel://a/m/x", "number");
+    expect_bad("redis+sentinel://a,,b/m", "empty");
+    expect_bad("redis+sentinel://a,/m", "empty");
+    expect_bad("redis+sentinel://a,b:0/m", "1 to 65535");
+    expect_bad("redis+sentinel://a,b:c:d/m", "brackets");
+    expect_bad("redis+sentinel://a,b;c/m", "character");
+    expect_bad("redis+sentinel://a,b,c,d,e,f,g,h,i/m", "at most 8");
+    expect_bad("redis+sentinel://a/m?path=/x", "UNIX socket");
+    expect_bad("redis+cluster://a/1", "database but 0");
+    expect_bad("redis+cluster://a?db=2", "database but 0");
+    expect_bad("redis+cluster://a?path=/x", "UNIX socket");
+    expect_bad("redis+cluster://a?sentinel-password=hunter2", "redis+sentinel://");
+    expect_bad("ip=1.2.3.4 sentinel-user=x", "redis+sentinel://");
+    expect_bad("redis+nothing://a", "redis+cluster://");
 }
 
 /* --- replies --------------------------------------------------------------------------------------- */

@@ -10,14 +10,15 @@ static const uint8_t key[PH_TICKET_KEY_LEN] = "0123456789abcdef0123456789abcde";
 
 static void make(uint8_t dst[PH_TICKET_LEN], const char *user, const char *realm)
 {
-    const struct ph_ticket t = {.worker = 7, .slot = 0x01020304, .serial = 0x1122334455667788};
+    const struct ph_ticket t = {
+        .worker = 7, .node = 0xA1B2C3D4, .slot = 0x01020304, .serial = 0x1122334455667788};
     ph_ticket_make(dst, key, &t, ph_str(user), ph_str(realm));
 }
 
 static int read_as(const uint8_t *p, size_t n, const char *user, const char *realm)
 {
     struct ph_ticket t;
-    return ph_ticket_read(&t, key, (struct ph_slice){p, n}, ph_str(user), ph_str(realm));
+    return ph_ticket_read(&t, key, 1, (struct ph_slice){p, n}, ph_str(user), ph_str(realm));
 }
 
 Test(turn_ticket, brings_back_what_was_put_in)
@@ -26,10 +27,11 @@ Test(turn_ticket, brings_back_what_was_put_in)
     struct ph_ticket t;
 
     make(b, "alice", "example.org");
-    cr_assert_eq(ph_ticket_read(&t, key, (struct ph_slice){b, sizeof b}, ph_str("alice"),
+    cr_assert_eq(ph_ticket_read(&t, key, 1, (struct ph_slice){b, sizeof b}, ph_str("alice"),
                                 ph_str("example.org")),
                  0);
     cr_expect_eq(t.worker, 7);
+    cr_expect_eq(t.node, 0xA1B2C3D4);
     cr_expect_eq(t.slot, 0x01020304);
     cr_expect_eq(t.serial, 0x1122334455667788);
 }
@@ -75,11 +77,33 @@ Test(turn_ticket, other_keys_and_lengths_are_refused)
     struct ph_ticket t = {.slot = 99};
 
     make(b, "alice", "example.org");
-    cr_expect_eq(ph_ticket_read(&t, other, (struct ph_slice){b, PH_TICKET_LEN}, ph_str("alice"),
+    cr_expect_eq(ph_ticket_read(&t, other, 1, (struct ph_slice){b, PH_TICKET_LEN}, ph_str("alice"),
                                 ph_str("example.org")),
                  PH_E_AUTH);
     cr_expect_eq(t.slot, 99, "nothing is written on failure");
     for (size_t n = 0; n <= sizeof b; n++)
         if (n != PH_TICKET_LEN)
             cr_expect_eq(read_as(b, n, "alice", "example.org"), PH_E_AUTH, "%zu bytes", n);
+}
+
+/* Keys change: the newest makes tickets, the others still read them. */
+Test(turn_ticket, any_of_several_keys_reads_it)
+{
+    uint8_t b[PH_TICKET_LEN], keys[3][PH_TICKET_KEY_LEN] = {{1}, {2}, {3}};
+    struct ph_ticket t = {.slot = 99};
+
+    make(b, "alice", "example.org");
+    const struct ph_slice ticket = {b, sizeof b};
+    for (unsigned at = 0; at < 3; at++) {
+        uint8_t with[3][PH_TICKET_KEY_LEN];
+        memcpy(with, keys, sizeof with);
+        memcpy(with[at], key, sizeof key);
+        for (unsigned n = 0; n <= 3; n++)
+            cr_expect_eq(ph_ticket_read(&t, (const uint8_t *)with, n, ticket, ph_str("alice"),
+                                        ph_str("example.org")),
+                         at < n ? 0 : PH_E_AUTH, "key %u of %u", at, n);
+    }
+    cr_expect_eq(ph_ticket_read(&t, (const uint8_t *)keys, 3, ticket, ph_str("alice"),
+                                ph_str("example.org")),
+                 PH_E_AUTH);
 }
