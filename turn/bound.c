@@ -2,7 +2,8 @@
  * What bounds one allocation: bandwidth, new peers, and the end of its user's credential.
  *
  * Which bandwidth holds: the user's own (his record, or the parameters of his REST name) if he has one, else the
- * smaller of the realm's and the server's.  Besides it the server's capacity is shared by all (turn/bps.h).
+ * smaller of the realm's and the server's.  Besides it the server's capacity is shared by all (turn/bps.h), and what a
+ * user's sessions have together is bounded (turn/userbps.h).
  *
  * New peers are paid from a token bucket, so that a relay is no port scanner: `new_peers_burst` at once, then
  * `new_peers_rate` a second.  A peer that has a permission already costs nothing.
@@ -20,13 +21,32 @@ static uint64_t full_of_peers(const struct ph_turnd *d)
     return (uint64_t)d->c.live.new_peers_burst * MILLI;
 }
 
+/* Whether it is bounded together with its user's other sessions. */
+static bool is_shared(const struct ph_turnd *d, const struct ph__alloc *a)
+{
+    return d->c.userbps && a->user && ph_userbps_bound(d->c.userbps);
+}
+
+static int init_shared(struct ph_turnd *d, struct ph__alloc *a, ph_ns now)
+{
+    struct ph_userbps_session *s = &a->bound->user;
+
+    if (!is_shared(d, a)) {
+        ph_userbps_leave(s);
+        return 0;
+    }
+    return s->user ? 0
+                   : ph_userbps_join(d->c.userbps, s, ph__user_realm(a->user), ph__user_id(a->user),
+                                     now);
+}
+
 int ph__bound_init(struct ph_turnd *d, struct ph__alloc *a, ph_ns now)
 {
     uint64_t own = a->user ? a->user->max_bps : 0;
     uint64_t max_bps = own ? own : ph__realm_max_bps(d, a->realm);
 
     if (!a->bound) {
-        if (!max_bps && !d->c.bps && !d->c.live.new_peers_burst)
+        if (!max_bps && !d->c.bps && !d->c.live.new_peers_burst && !is_shared(d, a))
             return 0;
         a->bound = calloc(1, sizeof *a->bound);
         if (!a->bound)
@@ -35,21 +55,33 @@ int ph__bound_init(struct ph_turnd *d, struct ph__alloc *a, ph_ns now)
         a->bound->new_peers = full_of_peers(d);
     }
     a->bound->max_bps = max_bps;
-    return 0;
+    return init_shared(d, a, now);
 }
 
 void ph__bound_free(struct ph__alloc *a)
 {
+    if (a->bound)
+        ph_userbps_leave(&a->bound->user);
     free(a->bound);
     a->bound = NULL;
+}
+
+bool ph__bound_take(struct ph_turnd *d, struct ph__bound *b, enum ph_bps_way way, uint32_t n,
+                    ph_ns now)
+{
+    if (b->user.user && !ph_userbps_take(&b->user, way, n, now))
+        return false;
+    if (ph_bps_take(d->c.bps, &b->bps, way, b->max_bps, n, now))
+        return true;
+    if (b->user.user)
+        ph_userbps_untake(&b->user, way, n);
+    return false;
 }
 
 bool ph__bound_packet(struct ph_turnd *d, struct ph__alloc *a, enum ph_bps_way way, uint32_t n,
                       ph_ns now)
 {
-    struct ph__bound *b = a->bound;
-
-    if (ph_bps_take(d->c.bps, &b->bps, way, b->max_bps, n, now))
+    if (ph__bound_take(d, a->bound, way, n, now))
         return true;
     d->stats.over_bps++;
     a->dropped++;

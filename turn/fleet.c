@@ -25,6 +25,7 @@ struct ph_fleet *ph_fleet_new(const struct ph_fleet_conf *c, const struct ph_env
     env->rand(env->ctx, &f->key, sizeof f->key);
     ph_map_init(&f->by_user);
     f->tell.head = f->events.head = f->spent = PH_MAP_NONE;
+    f->rates_at = PH_NEVER;
     return f;
 }
 
@@ -121,6 +122,7 @@ bool ph_fleet_tick(struct ph_fleet *f, ph_ns now)
         f->changed = true;
         ph__fleet_forget_node(f, i);
     }
+    ph__fleet_rates_tick(f, now);
     const bool changed = was || f->changed;
     f->changed = false;
     f->now = now;

@@ -115,6 +115,10 @@ int ph_fleet_count(struct ph_fleet *f, struct ph_slice realm, struct ph_slice us
 int ph_fleet_rate(struct ph_fleet *f, struct ph_slice realm, struct ph_slice user,
                   uint64_t from_client, uint64_t to_client);
 
+/* What a user wants on all other nodes together, as far as it was told in the last 3 s: bytes a second from and to the client. */
+void ph_fleet_wanted(const struct ph_fleet *f, struct ph_slice realm, struct ph_slice user,
+                     uint64_t rate[static 2], ph_ns now);
+
 /* Writes the next note about users of whom something has changed since it was told (after ph_fleet_tell_all: about all that
  * have allocations).  Returns its length, 0: nothing to tell. */
 size_t ph_fleet_note(struct ph_fleet *f, char dst[static PH_FLEET_TEXT]);
@@ -142,8 +146,8 @@ void ph_fleet_forget(struct ph_fleet *f, struct ph_slice name);
 
 enum ph_fleet_ev_type {
     PH_FLEET_ELSEWHERE, /* a user has `n` allocations on all other nodes together */
-    PH_FLEET_RATES,     /* a user wants this much on all other nodes together */
-    PH_FLEET_ORDERED,   /* do what `order` says */
+    PH_FLEET_RATES, /* a user wants this much on all other nodes together; 0 also when that is long ago */
+    PH_FLEET_ORDERED, /* do what `order` says */
     PH_FLEET_JOINED, /* a node (`name`) came: say hello to it, for what it said before was not heard */
     PH_FLEET_GREETED /* a node has said hello: tell all (ph_fleet_tell_all) */
 };

@@ -129,28 +129,37 @@ static void put_statement(struct ph__line *l, const struct ph__fleet_user *u, bo
     }
 }
 
+/* Appends it, unless the note is full. */
+static bool add_statement(struct ph__line *l, const struct ph__fleet_user *u, bool rate)
+{
+    const size_t before = l->n;
+
+    put_statement(l, u, rate);
+    if (l->n <= l->cap)
+        return true;
+    l->n = before;
+    return false;
+}
+
 size_t ph_fleet_note(struct ph_fleet *f, char dst[static PH_FLEET_TEXT])
 {
     struct ph__line l = {dst, 0, PH_FLEET_TEXT - 1};
     struct ph__fleet_user *u = ph__fleet_to_tell(f);
 
+    for (; u && !u->tell_n && !u->tell_rate; u = ph__fleet_to_tell(f))
+        ph__fleet_told(f); /* of whom there was but a rate */
     if (!u)
         return 0;
-    /* A note is of one kind; who has a rate to tell is told twice, his rate first. */
-    const bool rate = u->tell_rate;
-    ph__line_text(&l, rate ? "rate" : "use");
-    for (; u && u->tell_rate == rate; u = ph__fleet_to_tell(f)) {
-        const size_t before = l.n;
-        put_statement(&l, u, rate);
-        if (l.n > l.cap) {
-            l.n = before;
-            break;
-        }
-        if (rate) {
+    /* A note is of one kind; who has both to tell is told twice, his rate first. */
+    if (u->tell_rate) {
+        ph__line_text(&l, "rate");
+        for (; u && u->tell_rate && add_statement(&l, u, true); u = ph__fleet_next_to_tell(f, u))
             u->tell_rate = false;
-            break;
-        }
-        ph__fleet_told(f);
+    } else {
+        ph__line_text(&l, "use");
+        for (; u && u->tell_n && !u->tell_rate && add_statement(&l, u, false);
+             u = ph__fleet_to_tell(f))
+            ph__fleet_told(f);
     }
     dst[l.n] = '\0';
     return l.n;

@@ -69,7 +69,8 @@ struct ph__fleet_user {
     struct ph__fleet_at *at;
     uint32_t n_at;
     uint32_t tell_next, event_next;
-    bool tell, tell_rate;   /* in the list of what is to be told: allocations, rates */
+    bool tell;              /* in the list of what is to be told; of that: */
+    bool tell_n, tell_rate; /* allocations, rates */
     bool event, event_rate; /* in the list of what is to be asked for */
     uint16_t realm_n, user_n;
     uint8_t text[]; /* realm, then user */
@@ -94,6 +95,7 @@ struct ph_fleet {
     uint32_t *free_place, n_free;
     struct ph__list32 tell, events;
     ph_ns now;      /* of the last call that told it */
+    ph_ns rates_at; /* when to look for rates that are old; PH_NEVER: there are none */
     uint32_t spent; /* user of the last event: may be freed at the next call; PH_MAP_NONE: none */
 
     struct {
@@ -118,7 +120,11 @@ int ph__fleet_set_rate(struct ph_fleet *f, uint8_t node, struct ph_slice realm,
 void ph__fleet_forget_node(struct ph_fleet *f, uint8_t node);
 /* The first user of whom something is to be told, NULL: nobody; and that it has been told. */
 struct ph__fleet_user *ph__fleet_to_tell(struct ph_fleet *f);
+/* The one after him. */
+struct ph__fleet_user *ph__fleet_next_to_tell(struct ph_fleet *f, const struct ph__fleet_user *u);
 void ph__fleet_told(struct ph_fleet *f);
+/* Rates that have not been told again are no more. */
+void ph__fleet_rates_tick(struct ph_fleet *f, ph_ns now);
 /* The next event about a user. */
 bool ph__fleet_user_event(struct ph_fleet *f, struct ph_fleet_ev *ev);
 void ph__fleet_users_fini(struct ph_fleet *f);

@@ -160,13 +160,18 @@ struct ph__fleet_user *ph__fleet_to_tell(struct ph_fleet *f)
     return f->tell.head == NONE ? NULL : f->user[f->tell.head];
 }
 
+struct ph__fleet_user *ph__fleet_next_to_tell(struct ph_fleet *f, const struct ph__fleet_user *u)
+{
+    return u->tell_next == NONE ? NULL : f->user[u->tell_next];
+}
+
 void ph__fleet_told(struct ph_fleet *f)
 {
     const uint32_t at = f->tell.head;
     struct ph__fleet_user *u = f->user[at];
 
     f->tell.head = u->tell_next;
-    u->tell = u->tell_rate = false;
+    u->tell = u->tell_n = u->tell_rate = false;
     tidy(f, at);
 }
 
@@ -184,6 +189,7 @@ int ph_fleet_count(struct ph_fleet *f, struct ph_slice realm, struct ph_slice us
         u->here += (uint32_t)change;
     else /* what was there before we were is not known */
         u->here -= u->here < (uint32_t)-change ? u->here : (uint32_t)-change;
+    u->tell_n = true;
     to_tell(f, at);
     return 0;
 }
@@ -206,8 +212,10 @@ int ph_fleet_rate(struct ph_fleet *f, struct ph_slice realm, struct ph_slice use
 void ph_fleet_tell_all(struct ph_fleet *f)
 {
     for (uint32_t i = 0; i < f->users; i++)
-        if (f->user[i] && f->user[i]->here)
+        if (f->user[i] && f->user[i]->here) {
+            f->user[i]->tell_n = true;
             to_tell(f, i);
+        }
 }
 
 /* ---- elsewhere ---- */
@@ -282,6 +290,8 @@ int ph__fleet_set_rate(struct ph_fleet *f, uint8_t node, struct ph_slice realm,
         a->rate[0] = rate[0];
         a->rate[1] = rate[1];
         a->rate_at = now;
+        if (f->rates_at == PH_NEVER)
+            f->rates_at = now + rate_ttl;
         f->user[at]->event_rate = true;
         to_ask(f, at);
     }
@@ -320,6 +330,52 @@ static void sum(const struct ph_fleet *f, const struct ph__fleet_user *u, struct
             ev->to_client += a->rate[1];
         }
     }
+}
+
+void ph_fleet_wanted(const struct ph_fleet *f, struct ph_slice realm, struct ph_slice user,
+                     uint64_t rate[static 2], ph_ns now)
+{
+    const uint32_t at = fits(realm, user) ? find(f, realm, user) : NONE;
+
+    rate[0] = rate[1] = 0;
+    for (uint32_t i = 0; at != NONE && i < f->user[at]->n_at; i++) {
+        const struct ph__fleet_at *a = &f->user[at]->at[i];
+        if (now - a->rate_at < rate_ttl) {
+            rate[0] += a->rate[0];
+            rate[1] += a->rate[1];
+        }
+    }
+}
+
+/* False if nothing of it will have to be looked at again.  A rate that is old is forgotten, and with it whoever has nothing
+ * else there. */
+static bool lasts(struct ph_fleet *f, uint32_t user, struct ph__fleet_at *a, ph_ns now)
+{
+    const bool any = a->rate[0] || a->rate[1];
+
+    if (any && now - a->rate_at < rate_ttl)
+        return true;
+    if (!any && a->n)
+        return false;
+    a->rate[0] = a->rate[1] = 0;
+    f->user[user]->event_rate |= any;
+    if (!a->n)
+        drop_at(f, f->user[user], a);
+    to_ask(f, user);
+    return true;
+}
+
+void ph__fleet_rates_tick(struct ph_fleet *f, ph_ns now)
+{
+    static const ph_ns every = PH_SEC(1);
+    bool any = false;
+
+    if (now < f->rates_at)
+        return;
+    for (uint32_t i = 0; i < f->users; i++)
+        for (uint32_t k = 0; f->user[i] && k < f->user[i]->n_at; k++)
+            any |= lasts(f, i, &f->user[i]->at[k], now);
+    f->rates_at = any ? now + every : PH_NEVER;
 }
 
 bool ph__fleet_user_event(struct ph_fleet *f, struct ph_fleet_ev *ev)

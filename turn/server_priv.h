@@ -110,6 +110,7 @@ struct ph__mobile; /* mobility.c: its tickets */
 /* Bandwidth and new peers (bound.c). */
 struct ph__bound {
     struct ph_bps_session bps;
+    struct ph_userbps_session user;
     uint64_t max_bps;   /* 0: no bound of its own */
     ph_ns peers_at;     /* when new_peers was counted */
     uint64_t new_peers; /* thousandths of a new peer that it may still have */
@@ -587,6 +588,9 @@ void ph__bound_free(struct ph__alloc *a);
 /* May n bytes pass?  Counts the drop if not.  Only called when a->bound is not NULL. */
 bool ph__bound_packet(struct ph_turnd *d, struct ph__alloc *a, enum ph_bps_way way, uint32_t n,
                       ph_ns now);
+/* May n bytes pass?  Counts nothing. */
+bool ph__bound_take(struct ph_turnd *d, struct ph__bound *b, enum ph_bps_way way, uint32_t n,
+                    ph_ns now);
 /* May it have n more peers? */
 bool ph__bound_peers(struct ph_turnd *d, struct ph__alloc *a, unsigned n, ph_ns now);
 /* `at`, or the earlier end of its user's credential, which counts for OAuth tokens always and else with

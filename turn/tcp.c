@@ -207,7 +207,7 @@ void ph_turnd_peer_closed(struct ph_turnd *d, uint32_t peer, ph_ns now)
 static uint32_t passing(struct ph_turnd *d, struct ph__bound *b, enum ph_bps_way way, uint32_t n,
                         ph_ns now)
 {
-    while (n && !ph_bps_take(d->c.bps, &b->bps, way, b->max_bps, n, now))
+    while (n && !ph__bound_take(d, b, way, n, now))
         n /= 2;
     return n;
 }

@@ -94,8 +94,8 @@ struct ph_tconf {
     uint32_t min_port, max_port;
     uint32_t port_pool; /* ports from min_port on that relays share, 0: none */
     uint32_t threads;   /* PH_TCONF_UNSET: as many as CPUs, or one with a pool */
-    uint32_t cpus;    /* 0: ask the system */
-    uint32_t family;  /* PH_TCONF_IPV4 ... */
+    uint32_t cpus;      /* 0: ask the system */
+    uint32_t family;    /* PH_TCONF_IPV4 ... */
     bool keep_family;
     uint32_t max_lifetime_s, channel_lifetime_s, permission_lifetime_s;
     bool no_udp_relay, no_tcp_relay, mobility;
@@ -124,7 +124,7 @@ struct ph_tconf {
 
     /* Limits. */
     uint32_t user_quota, total_quota;
-    uint64_t max_bps, bps_capacity; /* bytes a second, 0: none */
+    uint64_t max_bps, user_max_bps, bps_capacity; /* bytes a second, 0: none */
     const char *peer_rate;
     uint32_t new_peers_rate, new_peers_burst; /* read from it */
     uint32_t max_conns, max_conns_per_ip;     /* 0: the shell's default */

@@ -6,6 +6,7 @@
 #ifdef PH_HAVE_REDIS
 
 #include "stun/base/error.h"
+#include "turn/fleet_bps.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -139,6 +140,21 @@ static void carry_out(struct ph_tfleet *f, const struct ph_fleet_order *o)
             s.found ? "" : ", which is not here");
 }
 
+void ph__tfleet_share(struct ph_tfleet *f)
+{
+    struct ph_userbps *u = f->run->userbps;
+    struct ph_userbps_demand d;
+    uint32_t at = 0;
+
+    if (!u || !ph_userbps_bound(u))
+        return;
+    while (ph_userbps_each(u, &at, &d, ph_now())) {
+        pthread_mutex_lock(&f->lock); /* for each one: workers count in it as well */
+        ph_fleet_bps(f->core, u, &d, ph_now());
+        pthread_mutex_unlock(&f->lock);
+    }
+}
+
 /* Takes one event of the core; those of users are dealt with under the lock, orders outside of it: they end allocations, and
  * the workers count those. */
 static bool next_event(struct ph_tfleet *f, struct ph_fleet_ev *ev)
@@ -160,6 +176,8 @@ static bool next_event(struct ph_tfleet *f, struct ph_fleet_ev *ev)
             (void)ph_quota_set_elsewhere(quota_of(f->run, ev->realm), ev->user, ev->n);
             break;
         case PH_FLEET_RATES:
+            if (f->run->userbps)
+                ph_fleet_bps_heard(f->run->userbps, ev);
             break;
         case PH_FLEET_ORDERED:
             order = true;

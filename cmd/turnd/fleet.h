@@ -7,7 +7,7 @@
  *     {PREFIX:fleet}:notes   stream of {n: who, t: to whom or "*", v: sealed "STAMP NOTE"}, looked at four times a
  *                            second
  *
- * Quotas count what users have on other nodes; clients are sent to the least busy node while this one drains (or, with
+ * Quotas count what users have on other nodes, and the bound on a user's bandwidth is shared with them; clients are sent to the least busy node while this one drains (or, with
  * fleet-redirect=load, when it is much busier); who comes with another node's ticket is sent there; operators' orders reach
  * any node.  While Redis is away everything goes on with what is known; nodes that are not heard of count as dead.
  *

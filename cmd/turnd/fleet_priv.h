@@ -75,6 +75,8 @@ struct ph_tfleet {
 
 /* Acts on what the core has to say, and on nodes that came and went. */
 void ph__tfleet_settle(struct ph_tfleet *f);
+/* Tells what users want here, and sets what of their bounds is ours. */
+void ph__tfleet_share(struct ph_tfleet *f);
 
 /* ---- fleet_wire.c ---- */
 

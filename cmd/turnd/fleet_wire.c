@@ -186,6 +186,7 @@ void ph__tfleet_on_beat(uv_timer_t *timer)
         beat(f);
     if (!f->synced && !f->coming && ph_redis_stats(f->redis)->up) /* it was refused */
         come_in(f);
+    ph__tfleet_share(f);
     ph__tfleet_settle(f); /* nodes die of silence, Redis or not */
 }
 

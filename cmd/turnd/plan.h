@@ -22,7 +22,7 @@ struct ph_tplan {
     struct ph_addr relay_external[PH_TURND_RELAYS];
     unsigned n_relays;
     uint16_t pool_ports; /* ports from min-port on that relays share, 0: none */
-    unsigned workers; /* threads, 0: the main thread */
+    unsigned workers;    /* threads, 0: the main thread */
 };
 
 /* Makes the plan; `machine` are the n addresses of this machine.  What is wrong becomes errors in c->opts. */

@@ -181,8 +181,9 @@ static void print_limits(const struct ph_trun *r, FILE *f)
     fprintf(f, "  quota        %" PRIu32 " for a user, %" PRIu32 " in all (0: no limit)\n",
             c->user_quota, c->total_quota);
     fprintf(f,
-            "  bandwidth    %" PRIu64 " B/s for a session, %" PRIu64 " B/s in all (0: no limit)\n",
-            c->max_bps, c->bps_capacity);
+            "  bandwidth    %" PRIu64 " B/s for a session, %" PRIu64 " B/s for a user, %" PRIu64
+            " B/s in all (0: no limit)\n",
+            c->max_bps, c->user_max_bps, c->bps_capacity);
     fprintf(f,
             "  new peers    %" PRIu32 " a second for an allocation, %" PRIu32
             " at once (0: no limit)\n",

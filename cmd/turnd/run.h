@@ -31,17 +31,19 @@ struct ph_trun {
     struct ph_tquotas quotas; /* of realms */
     struct ph_reserve *reserve;
     struct ph_bps *bps;
+    struct ph_userbps *userbps; /* user-max-bps; NULL: none */
     struct ph_tmetrics *metrics;
     struct ph_turn_uv *server;
-    _Atomic bool serving;                        /* the server is there for other threads, too */
-    struct ph_tdb *db;                           /* the user database; NULL: none */
-    struct ph_tfleet *fleet;                     /* the other nodes; NULL: it is alone */
-    struct ph_tstate *state;                     /* kept in Redis; NULL: it is not */
-    struct ph_tstatsdb *statsdb;                 /* coturn's statistics; NULL: nobody wants them */
-    struct ph_turnd_keys keys;                   /* of nonces and tickets */
-    struct ph_turn_uv_handover *inherit; /* of the program before, not owned; NULL: none (any more) */
-    char token[PH_STORE_TOKEN];                  /* ... and its claim, "" without */
-    bool enough; /* told to end: what is still starting need not wait for Redis */
+    _Atomic bool serving;        /* the server is there for other threads, too */
+    struct ph_tdb *db;           /* the user database; NULL: none */
+    struct ph_tfleet *fleet;     /* the other nodes; NULL: it is alone */
+    struct ph_tstate *state;     /* kept in Redis; NULL: it is not */
+    struct ph_tstatsdb *statsdb; /* coturn's statistics; NULL: nobody wants them */
+    struct ph_turnd_keys keys;   /* of nonces and tickets */
+    struct ph_turn_uv_handover
+        *inherit;               /* of the program before, not owned; NULL: none (any more) */
+    char token[PH_STORE_TOKEN]; /* ... and its claim, "" without */
+    bool enough;                /* told to end: what is still starting need not wait for Redis */
     struct ph_addr endpoint[PH_TURND_FORBIDDEN]; /* of HTTP, which must not be peers */
     unsigned n_endpoints;
     bool draining;                         /* what the workers have been told */

@@ -94,7 +94,6 @@ static void load(struct ph_tstate *s)
 {
     ph_trecords_free(&s->records);
     s->load_err = 0;
-    s->before = *ph_store_stats(s->store);
     set_step(s, PH__STATE_LOADING);
     s->asked = true;
     ph_store_load(s->store, s->run->conf->node, PH_TURN_UV_RECORDS, on_record, on_loaded, s);

@@ -175,7 +175,7 @@ static void on_loaded(void *ctx, int err)
     } else if (fitting(s, count)) {
         ph_store_claim(s->store, a->node, on_claimed, s);
     } else {
-        ph__tstate_say_bad(s, a->node, &s->before, count[PH_TRECORD_BROKEN]);
+        ph__tstate_say_bad(s, a->node, count[PH_TRECORD_BROKEN]);
         a->left = count[PH_TRECORD_ELSEWHERE];
         SAY(s, INFO, "nothing of node %s fits here (%u records)", a->node, a->records.n);
         finish(s, 0);
@@ -187,7 +187,6 @@ static void load(struct ph_tstate *s)
     struct ph__tadoption *a = &s->adoption;
     ph_trecords_free(&a->records);
     a->load_err = 0;
-    s->before = *ph_store_stats(s->store);
     ph_store_load(s->store, a->node, PH_TURN_UV_RECORDS, on_record, on_loaded, s);
 }
 

@@ -54,7 +54,6 @@ struct ph_tstate {
     int64_t began; /* ph_now */
     struct ph_trecords records;
     int load_err;
-    struct ph_store_stats before; /* the load */
     unsigned count[PH_TRECORD_FITS_N];
     uint64_t *left; /* of our node, not restored since their address was not here; n_left, sorted */
     unsigned n_left;
@@ -83,9 +82,8 @@ void ph__tstate_reclaim(struct ph_tstate *s);
 /* The records of our node have been loaded, and the server runs: restores what is to be, and has the workers write. */
 void ph__tstate_take(struct ph_tstate *s);
 
-/* Says which records are good for nothing. */
-void ph__tstate_say_bad(struct ph_tstate *s, const char *node, const struct ph_store_stats *before,
-                        unsigned broken);
+/* Says that there are records that make no sense; the store has said which it could not even open. */
+void ph__tstate_say_bad(struct ph_tstate *s, const char *node, unsigned broken);
 
 /* "3 expired, 1 whose address is not here" in braces and behind a blank, or "". */
 const char *ph__tstate_rest(char *dst, size_t n, const unsigned *count, unsigned failed);

@@ -49,18 +49,12 @@ const char *ph__tstate_rest(char *dst, size_t n, const unsigned *count, unsigned
     return dst;
 }
 
-void ph__tstate_say_bad(struct ph_tstate *s, const char *node, const struct ph_store_stats *before,
-                        unsigned broken)
+void ph__tstate_say_bad(struct ph_tstate *s, const char *node, unsigned broken)
 {
-    const struct ph_store_stats *now = ph_store_stats(s->store);
-    uint64_t unsealed = now->unsealed - before->unsealed;
-    uint64_t foreign = now->foreign - before->foreign + broken;
-    if (unsealed || foreign)
+    if (broken)
         SAY(s, WARN,
-            "redis-statedb: %" PRIu64 " records of node %s were left alone: %" PRIu64
-            " sealed with another fleet-key or changed, %" PRIu64
-            " that are no records of this version",
-            unsealed + foreign, node, unsealed, foreign);
+            "redis-statedb: %u records of node %s could be opened, but make no sense: not restored",
+            broken, node);
 }
 
 static void say_restored(struct ph_tstate *s, unsigned restored, unsigned failed)
@@ -72,7 +66,7 @@ static void say_restored(struct ph_tstate *s, unsigned restored, unsigned failed
     s->view.expired = s->count[PH_TRECORD_EXPIRED];
     s->view.elsewhere = s->count[PH_TRECORD_ELSEWHERE];
     s->view.restored_ms = (ph_now() - s->began) / PH_MS(1);
-    ph__tstate_say_bad(s, node, &s->before, s->count[PH_TRECORD_BROKEN]);
+    ph__tstate_say_bad(s, node, s->count[PH_TRECORD_BROKEN]);
     if (s->records.n > s->count[PH_TRECORD_BROKEN])
         SAY(s, INFO, "restored %u allocations of node %s in %" PRId64 " ms%s", restored, node,
             s->view.restored_ms, ph__tstate_rest(rest, sizeof rest, s->count, failed));

@@ -30,6 +30,7 @@ user=alice:secret
 user=bob:hidden
 user=carol:other
 user-quota=2
+user-max-bps=100000
 mobility
 allow-loopback-peers
 redis-statedb=redis://127.0.0.1:$REDIS/1

@@ -3,7 +3,7 @@
  * variable and never a secret.
  */
 #include "cmd/common/options.h"
-#include "support.h"
+#include "cmd/support.h"
 
 #include <ctype.h>
 #include <sys/stat.h>

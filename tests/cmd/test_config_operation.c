@@ -169,6 +169,25 @@ Test(turnd_database, has_coturns_address)
     ph_tconf_fini(&c);
 }
 
+Test(turnd_database, statistics_have_one_of_their_own)
+{
+    struct ph_tconf c;
+    conf_load(&c, "realm=r\nuser=a:b\nredis-statsdb=\"ip=192.0.2.1 dbname=3 port=6380\"\n");
+    cr_expect_null(conf_first_error(&c), "%s", conf_first_error(&c));
+    cr_expect_str_eq(c.stats_redis.host, "192.0.2.1");
+    cr_expect(c.stats_redis.port == 6380 && c.stats_redis.db == 3);
+    cr_expect_null(c.redis_userdb);
+    ph_tconf_fini(&c);
+    conf_load(&c, "redis-statsdb=hunter2 hunter3");
+    cr_expect(ph_opts_failed(c.opts));
+    cr_expect(conf_has_message(&c, "t.conf:1: redis-statsdb: "));
+    cr_expect_not(conf_has_message(&c, "hunter"), "no secret is shown");
+    ph_tconf_fini(&c);
+    conf_load(&c, "realm=r\nuser=a:b\n");
+    cr_expect_null(c.redis_statsdb);
+    ph_tconf_fini(&c);
+}
+
 Test(turnd_database, may_have_the_secrets)
 {
     conf_expect_fine("realm=r\nuse-auth-secret\nredis-userdb=redis://127.0.0.1/0\n");
@@ -233,10 +252,12 @@ Test(turnd_sample, parses_back_without_a_complaint)
 static bool is_elsewhere(const char *key)
 {
 #ifndef PH_HAVE_REDIS
-    if (strcmp(key, "redis-userdb") == 0 || strcmp(key, "redis-statsdb") == 0)
+    if (strcmp(key, "redis-userdb") == 0 || strcmp(key, "redis-statsdb") == 0 ||
+        strcmp(key, "redis-statedb") == 0)
         return true;
 #endif
-    return strcmp(key, "api-token-file") == 0 || strcmp(key, "users-file") == 0;
+    return strcmp(key, "api-token-file") == 0 || strcmp(key, "users-file") == 0 ||
+           strcmp(key, "fleet-key") == 0;
 }
 
 /* What a key needs beside it. */
@@ -246,6 +267,8 @@ static const char *company(const char *key)
         return "realm=r\n";
     if (strcmp(key, "realm") == 0)
         return "user=a:b\n";
+    if (strcmp(key, "redis-statedb") == 0)
+        return "realm=r\nuser=a:b\nfleet-key=a secret of the fleet\nnode-id=n\n";
     return "realm=r\nuser=a:b\nstatic-auth-secret=s\n";
 }
 

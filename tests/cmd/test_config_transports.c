@@ -152,8 +152,9 @@ Test(turnd_servers, are_named_when_bad)
 Test(turnd_limits, of_bandwidth_may_be_large)
 {
     struct ph_tconf c;
-    conf_load(&c, "max-bps=125000\nbps-capacity=12500000000\n");
+    conf_load(&c, "max-bps=125000\nuser-max-bps=250000\nbps-capacity=12500000000\n");
     cr_expect_eq(c.max_bps, 125000);
+    cr_expect_eq(c.user_max_bps, 250000);
     cr_expect_eq(c.bps_capacity, 12500000000);
     ph_tconf_fini(&c);
     conf_expect_error("max-bps=1k", "t.conf:1: max-bps: \"1k\" is not a number: give a whole "

@@ -31,6 +31,40 @@ client three "${IP[3]}" alice secret
 says three 'up .*'
 ok
 
+step "a user's bandwidth holds over all nodes"
+python3 - "$PORT" "${IP[1]}" "${IP[2]}" >"$T/out" <<'PY' || fail "$(cat "$T/out")"
+import socket, sys, time
+from turnclient import *
+BOUND, WARM, SECONDS = 100000, 3, 4  # user-max-bps; until the nodes know of each other; to be measured
+nodes = []
+for ip in sys.argv[2:]:
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind(("127.0.0.1", 0))
+    peer.setblocking(False)
+    c = Client((ip, int(sys.argv[1])), "carol", "other")
+    c.allocate()
+    c.permit(peer.getsockname())
+    nodes.append((c, peer))
+passed, start = [0, 0], time.monotonic()
+while (t := time.monotonic() - start) < WARM + SECONDS:
+    for i, (c, peer) in enumerate(nodes):
+        for _ in range(3):  # 150 kB/s
+            c.send(peer.getsockname(), bytes(1000))
+        try:
+            while True:
+                passed[i] += len(peer.recv(2000)) if t >= WARM else 0 * len(peer.recv(2000))
+        except BlockingIOError:
+            pass
+    time.sleep(0.02)
+for c, _ in nodes:
+    c.release()
+passed = [n // SECONDS for n in passed]
+print(*passed, "bytes a second")
+assert sum(passed) < 1.4 * BOUND, "more than one node's"
+assert min(passed) > 0.25 * BOUND, "one of them got little"
+PY
+ok "$(cat "$T/out")"
+
 step "sessions of all nodes are listed, and ended from any of them"
 sleep 1 # for what is written behind
 ctl xx --all --json sessions >"$T/all.json"

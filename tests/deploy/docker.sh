@@ -44,7 +44,7 @@ cleanup() {
     ip link del to-outside 2>/dev/null
     if [ -n "${PID[dockerd]:-}" ]; then
         kill "${PID[dockerd]}" && wait "${PID[dockerd]}"
-        iptables-restore <"$T/iptables"
+        restore_firewall
         for bridge in $(ip -o link show type bridge | sed -n 's/^[0-9]*: \(docker0\|br-[0-9a-f]*\):.*/\1/p'); do
             grep -qx "$bridge" "$T/bridges" || ip link del "$bridge"
         done
@@ -52,9 +52,24 @@ cleanup() {
     exit $status
 }
 
+# A table that was not in use is not in what was saved, and has to be emptied.
+restore_firewall() {
+    local program
+    for program in iptables ip6tables; do
+        {
+            cat "$T/$program"
+            grep -q '^\*filter' "$T/$program" || printf '*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n'
+            grep -q '^\*nat' "$T/$program" || printf '*nat\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\nCOMMIT\n'
+        } | $program-restore
+    done
+    cat "$T/ip_forward" >/proc/sys/net/ipv4/ip_forward
+}
+
 start_docker() {
     [ -z "${DOCKER_HOST:-}" ] || return 0
     iptables-save >"$T/iptables"
+    ip6tables-save >"$T/ip6tables"
+    cat /proc/sys/net/ipv4/ip_forward >"$T/ip_forward"
     ip -o link show type bridge | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' >"$T/bridges"
     export DOCKER_HOST=unix://$T/docker.sock
     start dockerd dockerd --data-root "$T/data" --exec-root "$T/exec" --pidfile "$T/dockerd.pid" -H "$DOCKER_HOST"

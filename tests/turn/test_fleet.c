@@ -317,6 +317,74 @@ Test(fleet, rates_go_both_ways_and_grow_old)
     cr_assert_eq(ev.from_client, 60, "what b said is old");
 }
 
+Test(fleet, rates_of_many_users_go_in_one_note)
+{
+    char text[PH_FLEET_TEXT], name[8];
+
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "u%u", i);
+        cr_assert_eq(ph_fleet_rate(f, ph_str("r"), ph_str(name), i, 2 * i), 0);
+    }
+    cr_assert_gt(ph_fleet_note(f, text), 0);
+    cr_expect_eq(strncmp(text, "rate r u0 0 0 r u1 1 2 ", 23), 0, "%s", text);
+    cr_expect_not_null(strstr(text, " r u19 19 38"));
+    cr_expect_eq(ph_fleet_note(f, text), 0, "%s", text);
+}
+
+Test(fleet, rates_that_are_told_no_more_are_an_event)
+{
+    struct ph_fleet_ev ev;
+    uint64_t rate[2];
+
+    hear("b", "1 state=serving load=0", 0);
+    note("b", "use r u 1", 0);
+    note("b", "rate r u 700 30", PH_SEC(1));
+    while (next(&ev))
+        continue;
+    ph_fleet_wanted(f, ph_str("r"), ph_str("u"), rate, PH_SEC(3));
+    cr_expect_eq(rate[0], 700);
+    cr_expect_eq(rate[1], 30);
+    ph_fleet_wanted(f, ph_str("r"), ph_str("u"), rate, PH_SEC(4));
+    cr_expect_eq(rate[0], 0);
+    ph_fleet_wanted(f, ph_str("r"), ph_str("nobody"), rate, PH_SEC(3));
+    cr_expect_eq(rate[0], 0);
+    hear("b", "1 state=serving load=0", PH_SEC(3));
+    ph_fleet_tick(f, PH_SEC(3));
+    cr_expect_not(next(&ev));
+    ph_fleet_tick(f, PH_SEC(5));
+    cr_assert(next(&ev));
+    cr_expect_eq(ev.type, PH_FLEET_RATES);
+    cr_expect_eq(ev.from_client, 0);
+    cr_expect_eq(ev.to_client, 0);
+    cr_assert(next(&ev));
+    cr_expect_eq(ev.type, PH_FLEET_ELSEWHERE);
+    cr_expect_eq(ev.n, 1, "his allocations are there");
+    cr_expect_not(next(&ev));
+    ph_fleet_tick(f, PH_SEC(6));
+    cr_expect_not(next(&ev), "once");
+}
+
+Test(fleet, rates_alone_keep_no_user)
+{
+    struct ph_fleet_ev ev;
+
+    hear("b", "1 state=serving load=0", 0);
+    note("b", "rate r u 700 30 r v 0 0", 0);
+    note("b", "use r u 1", 0);
+    note("b", "use r u 0", 0);
+    note("b", "rate r u 700 30", 0);
+    while (next(&ev))
+        continue;
+    cr_expect_eq(ph_fleet_stats(f)->users, 2);
+    for (int s = 1; s < 6; s++) {
+        hear("b", "1 state=serving load=0", PH_SEC(s));
+        ph_fleet_tick(f, PH_SEC(s));
+    }
+    cr_expect_eq(ph_fleet_stats(f)->users, 0);
+    while (next(&ev))
+        continue;
+}
+
 Test(fleet, orders_are_handed_on)
 {
     struct ph_fleet_ev ev;

@@ -96,6 +96,21 @@ BOTH(a_kick_is_gathered_with_those_that_follow)
     skit_close(&one);
 }
 
+BOTH(kicks_without_end_do_not_put_off_a_write)
+{
+    struct ph_store_conf c = skit_conf("a", &one);
+
+    c.gather_ms = 50;
+    one.s = skit_open_as(&c);
+    skit_begin(&one, "a", 0, token);
+    for (unsigned i = 0; i < 2000 && !ph_store_stats(one.s)->written; i++) {
+        skit_change(&one, 1);
+        rkit_turn();
+    }
+    cr_expect_gt(ph_store_stats(one.s)->written, 0);
+    skit_close(&one);
+}
+
 BOTH(large_records_go_in_small_commands)
 {
     one.size = 60000;
@@ -428,7 +443,7 @@ BOTH(a_flush_waits_for_what_has_changed)
     struct skit_answer a = {0};
     struct ph_store_conf c = skit_conf("a", &one);
 
-    c.gather_ms = 4000;
+    c.gather_ms = 60000;
     one.s = skit_open_as(&c);
     cr_expect_eq(skit_flush(one.s, 30000), PH_E_STATE, "nobody writes");
     skit_begin(&one, "a", 3, token);

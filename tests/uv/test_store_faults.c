@@ -194,6 +194,7 @@ Test(uv_store_faults, cut_anywhere)
     cut_after(300);   /* among many */
     cut_after(2000);  /* a page of the sweep */
     cut_after(50000); /* far into it */
+    cr_expect_eq(skit_lines("no answer"), 0, "the connection says it already:\n%s", rkit_log);
 }
 
 Test(uv_store_faults, refused_for_a_while)

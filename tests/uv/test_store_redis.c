@@ -623,6 +623,12 @@ Test(uv_store_server, a_server_that_is_not_there)
     SKIT_UNTIL(one.downs == 1);
     cr_expect_eq(one.alls, 0);
     cr_expect_eq(skit_flush(one.s, 50), PH_E_TIMEOUT);
+    unsigned busy = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        busy += uv_backend_timeout(&loop) <= 1;
+        rkit_turn();
+    }
+    cr_expect_lt(busy, 50, "it waits");
     serve();
     SKIT_UNTIL(one.ups == 1);
     cr_expect_eq(skit_flush(one.s, 30000), 0);
@@ -688,6 +694,10 @@ Test(uv_store_server, a_server_without_memory)
     cr_expect_eq(skit_flush(one.s, 30000), 0);
     EXPECT_STORED(one.s, "a", &one);
     cr_expect_eq(skit_lines("records are stored again"), 1, "%s", rkit_log);
+    cr_assert_str_eq(rkit_ask(ctl, "CONFIG SET maxmemory 1"), "OK");
+    skit_change(&one, 1);
+    SKIT_UNTIL(one.downs == 2);
+    cr_expect_eq(skit_lines("1 redis"), 3, "the next has its own, as the claim had:\n%s", rkit_log);
     finish();
 }
 

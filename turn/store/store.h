@@ -80,7 +80,7 @@ struct ph_store_conf {
     struct ph_fleet_keys keys; /* Redis needs them */
     uint32_t gather_ms;        /* how long changes are gathered, 20 */
     uint32_t batch;            /* records in a command, 64; at most 120 */
-    uint32_t flight;           /* commands under way, 8; at most 64 */
+    uint32_t flight;           /* commands under way, 8; at most 64, in a cluster 1 */
     uint32_t
         keep_s; /* after so many seconds without a write a node's records vanish, 7200; at least 2 */
     /* Our claim is not the last one any more.  Once for each claim (each ph_store_write); on the loop's thread. */
