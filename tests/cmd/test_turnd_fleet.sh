@@ -52,7 +52,7 @@ while (t := time.monotonic() - start) < WARM + SECONDS:
             c.send(peer.getsockname(), bytes(1000))
         try:
             while True:
-                passed[i] += len(peer.recv(2000)) if t >= WARM else 0 * len(peer.recv(2000))
+                passed[i] += len(peer.recv(2000)) * (t >= WARM)
         except BlockingIOError:
             pass
     time.sleep(0.02)
