@@ -156,7 +156,7 @@ struct ph_turnd_conf {
     struct ph_nonce_conf nonce;
     struct ph_userdb
         *userdb; /* users kept elsewhere, asked after live.auth; NULL: none.  Of this worker */
-    struct ph_bps *bps; /* the server's capacity; NULL: no bound */
+    struct ph_bps *bps;         /* the server's capacity; NULL: no bound */
     struct ph_userbps *userbps; /* a bound for each user's sessions together; NULL: none */
     const char
         *oauth_server; /* our name in OAuth tokens and THIRD-PARTY-AUTHORIZATION; NULL: no OAuth */

@@ -105,8 +105,7 @@ static int ask_page(const struct ph_ctl_args *a, uint32_t limit, const char *aft
     if (!add_query(target, "user", a->user) || !add_query(target, "realm", a->realm) ||
         !add_query(target, "client", a->client) || !add_query(target, "peer", a->peer) ||
         !add_query(target, "transport", a->transport) || !add_query(target, "after", after) ||
-        !add_query(target, "fleet", a->all ? "1" : NULL) ||
-        !add_query(target, "limit", number))
+        !add_query(target, "fleet", a->all ? "1" : NULL) || !add_query(target, "limit", number))
         return too_long();
     return ph_ctl_ask(a, "GET", target, NULL, o);
 }

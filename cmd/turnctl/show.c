@@ -119,7 +119,8 @@ static void show_store(const json_t *o, FILE *f)
     bool up = json_is_true(json_object_get(o, "up"));
     line(f, "store", "node %s, %s, %s%s", node, claim, up ? "up" : "DOWN",
          json_is_true(json_object_get(o, "behind")) ? ", behind" : "");
-    line(f, "restored", "%.0f at the start, in %.0f ms (%.0f expired, %.0f elsewhere, %.0f not had)",
+    line(f, "restored",
+         "%.0f at the start, in %.0f ms (%.0f expired, %.0f elsewhere, %.0f not had)",
          number(o, "restored"), number(o, "restored_ms"), number(o, "expired"),
          number(o, "elsewhere"), number(o, "not_restored"));
     if (number(o, "unsealed") > 0 || number(o, "foreign") > 0)

@@ -104,8 +104,9 @@ static int inherited(const struct ph_tadmin_conf *c, enum ph_tadmin_door door, s
     for (unsigned i = 0; i < c->n_inherit; i++) {
         const struct ph_thandover_door *x = &c->inherit[i];
         struct stat st;
-        bool fits = path ? strcmp(x->path, path) == 0 && stat(path, &st) == 0 && S_ISSOCK(st.st_mode)
-                         : ph_addr_eq_ip(&x->at, at) && (!at->port || x->at.port == at->port);
+        bool fits = path
+                        ? strcmp(x->path, path) == 0 && stat(path, &st) == 0 && S_ISSOCK(st.st_mode)
+                        : ph_addr_eq_ip(&x->at, at) && (!at->port || x->at.port == at->port);
         if (x->kind != door || !fits)
             continue;
         int fd = fcntl(x->fd, F_DUPFD_CLOEXEC, 3);

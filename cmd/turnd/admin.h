@@ -44,7 +44,8 @@ struct ph_tadmin_conf {
     uint32_t api_socket_mode;         /* 0660 */
     struct ph_addr api;
     struct ph_addr web;
-    const struct ph_thandover_door *inherit; /* n_inherit sockets that listen already, to be used where they fit; those that are
+    const struct ph_thandover_door *
+        inherit; /* n_inherit sockets that listen already, to be used where they fit; those that are
                                                 not used stay the caller's */
     unsigned n_inherit;
     const char *token; /* for api over TCP, and web elsewhere than on loopback; required there */
@@ -64,7 +65,8 @@ void ph_tadmin_stop(struct ph_tadmin *a);
 
 /* Accepts no more: its sockets go on listening, and are the caller's; what comes waits there.  Stop it then.  Returns how
  * many. */
-unsigned ph_tadmin_leave(struct ph_tadmin *a, struct ph_thandover_door v[static PH_THANDOVER_DOORS]);
+unsigned ph_tadmin_leave(struct ph_tadmin *a,
+                         struct ph_thandover_door v[static PH_THANDOVER_DOORS]);
 
 /* The endpoints as bound, so that the peer policy can deny them. */
 unsigned ph_tadmin_endpoints(const struct ph_tadmin *a, struct ph_addr *v, unsigned max);

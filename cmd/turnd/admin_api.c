@@ -243,7 +243,8 @@ static void give_status(struct view *v, struct ph__tadmin_reply *out)
     ph__tadmin_set_word(j, "version", PH_VERSION);
     ph__tadmin_set_uint(j, "pid", (uint64_t)getpid());
     ph__tadmin_set_time(j, "started", o->started_s);
-    ph__tadmin_set_uint(j, "uptime_s", (uint64_t)(time(NULL) > o->started_s ? time(NULL) - o->started_s : 0));
+    ph__tadmin_set_uint(j, "uptime_s",
+                        (uint64_t)(time(NULL) > o->started_s ? time(NULL) - o->started_s : 0));
     ph__tadmin_set_text(j, "realm", ph_str(v->realm));
     ph__tadmin_set_uint(j, "workers", ph_turn_uv_workers(o->run->server));
     json_object_set_new(j, "allocations", transports(&s));

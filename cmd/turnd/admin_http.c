@@ -344,8 +344,8 @@ int ph__tadmin_serve(struct ph__tadmin_place *p, int fd)
         {MHD_OPTION_HTTPS_MEM_KEY, 0, p->a->key},
         {MHD_OPTION_END, 0, NULL},
     };
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG |
-                     MHD_USE_ITC;
+    unsigned flags =
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_USE_ITC;
     if (p->tls) {
         if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES)
             return PH_E_UNSUPPORTED;

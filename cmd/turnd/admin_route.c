@@ -388,8 +388,7 @@ static unsigned read_seconds(uint32_t *out, const char *key, const json_t *v,
     return 0;
 }
 
-static unsigned read_program(struct ph_tadmin_text *t, const json_t *v,
-                             struct ph_tadmin_problem *p)
+static unsigned read_program(struct ph_tadmin_text *t, const json_t *v, struct ph_tadmin_problem *p)
 {
     const char *text = json_string_value(v);
     if (!text || *text != '/' || strlen(text) != json_string_length(v) ||

@@ -85,9 +85,11 @@ struct ph_tadmin_command {
     bool body;                 /* it takes one */
     char page[PH_TADMIN_PAGE]; /* PAGE: the path, "/app.js" */
     uint64_t session;          /* SESSION, END */
-    char node[PH_TADMIN_NODE]; /* END: on this node of the fleet, "": on this one; ADOPT: from this one */
-    struct ph_tadmin_text program; /* UPGRADE: an absolute path; not given: the one we were started as */
-    bool fleet;                /* SESSIONS, REVOKE: on all nodes */
+    char node
+        [PH_TADMIN_NODE]; /* END: on this node of the fleet, "": on this one; ADOPT: from this one */
+    struct ph_tadmin_text
+        program; /* UPGRADE: an absolute path; not given: the one we were started as */
+    bool fleet;  /* SESSIONS, REVOKE: on all nodes */
     struct ph_tadmin_text user, realm;
     struct ph_addr client, peer; /* PH_AF_NONE: any; port 0: any port */
     uint8_t transport;           /* PH_PROTO_NONE: any */

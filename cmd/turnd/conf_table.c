@@ -321,8 +321,7 @@ const struct ph_opt ph_tconf_table[] = {
            .help = "Bytes a second that a session may relay in each direction; 0: no limit"),
     NUMBER("user-max-bps", 0, user_max_bps, 0, 0, NULL, .words = "BYTES",
            .flags = PH_OPT_WIDE | LIVE, .example = "1250000",
-           .help = "Bytes a second that all sessions of a user together may relay in each direction, "
-                   "0; 0: no limit"),
+           .help = "The same for all sessions of a user together, 0; 0: no limit"),
     NUMBER("bps-capacity", 'B', bps_capacity, 0, 0, "0", .words = "BYTES",
            .flags = PH_OPT_WIDE | LIVE,
            .help = "Bytes a second that all sessions share fairly in each direction; 0: no limit",

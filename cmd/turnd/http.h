@@ -10,7 +10,8 @@
 struct ph_thttp {
     struct ph_tadmin *admin; /* NULL: none */
     char socket[108];        /* of the API, "" without */
-    struct ph_thandover_door door[PH_THANDOVER_DOORS]; /* that listen already: the program before's; n_doors */
+    struct ph_thandover_door
+        door[PH_THANDOVER_DOORS]; /* that listen already: the program before's; n_doors */
     unsigned n_doors;
 };
 

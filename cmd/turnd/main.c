@@ -11,8 +11,8 @@
 #include "cmd/common/privs.h"
 #include "cmd/common/service.h"
 #include "cmd/turnd/http.h"
-#include "cmd/turnd/ops.h"
 #include "cmd/turnd/inherit.h"
+#include "cmd/turnd/ops.h"
 #include "cmd/turnd/print_config.h"
 #include "cmd/turnd/state.h"
 #include "cmd/turnd/statsdb.h"
@@ -55,12 +55,13 @@ struct program {
 
 static void print_help(const struct ph_tconf *c)
 {
-    puts("Usage: turnd [OPTIONS]\n\n"
-         "A TURN and STUN server.  Every option is also a key of the configuration file (without\n"
-         "the dashes), whose syntax and keys are those of coturn's turnserver.conf, and a variable\n"
-         "of the environment (TURND_LISTENING_PORT for listening-port); the command line goes\n"
-         "before the environment, and that before the file.  Keys of coturn that are not listed\n"
-         "are known too, and ignored or refused: --check-config says why.");
+    puts(
+        "Usage: turnd [OPTIONS]\n\n"
+        "A TURN and STUN server.  Every option is also a key of the configuration file (without\n"
+        "the dashes), whose syntax and keys are those of coturn's turnserver.conf, and a variable\n"
+        "of the environment (TURND_LISTENING_PORT for listening-port); the command line goes\n"
+        "before the environment, and that before the file.  Keys of coturn that are not listed\n"
+        "are known too, and ignored or refused: --check-config says why.");
     ph_opts_help(c->opts, stdout);
     puts("\nSignals: SIGTERM and SIGINT end the program (after the grace, if there is one; a "
          "second\n"

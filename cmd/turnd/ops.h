@@ -29,7 +29,7 @@ struct ph_tops {
     _Atomic int64_t reloaded_s; /* unix time of the last good reload, 0: none */
     _Atomic uint64_t reloads, reload_failures;
     _Atomic int64_t drain_until_s; /* unix time at which draining ends by force; 0: never */
-    struct ph_tupgrade *upgrade; /* not owned */
+    struct ph_tupgrade *upgrade;   /* not owned */
     struct ph_tops_priv *priv;
 };
 

@@ -93,7 +93,8 @@ static void finish(struct ph_tupgrade *u)
     uv_timer_stop(&u->limit);
     u->closing = 2;
     uv_close((uv_handle_t *)&u->child, on_closed);
-    uv_close((uv_handle_t *)&u->pipe, on_closed);
+    uv_close((uv_handle_t *)&u->output_poll, on_closed);
+    close(u->fd);
 }
 
 static void on_exit_of(uv_process_t *child, int64_t status, int signal)
@@ -106,37 +107,34 @@ static void on_exit_of(uv_process_t *child, int64_t status, int signal)
         finish(u);
 }
 
-static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
+/* The other end is closed, or is not listened to any more. */
+static void end_output(struct ph_tupgrade *u)
 {
-    static char room[4096];
-    (void)h;
-    (void)hint;
-    *buf = uv_buf_init(room, sizeof room);
-}
-
-static void on_read(uv_stream_t *pipe, ssize_t n, const uv_buf_t *buf)
-{
-    struct ph_tupgrade *u = pipe->data;
-    if (n > 0)
-        add_output(u, buf->base, (size_t)n);
-    if (n >= 0)
-        return;
-    uv_read_stop(pipe);
+    uv_poll_stop(&u->output_poll);
     u->silent = true;
     if (u->ended)
         finish(u);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct ph_tupgrade *u = poll->data;
+    char text[4096];
+    (void)events;
+    ssize_t n = status < 0 ? 0 : read(u->fd, text, sizeof text);
+    if (n > 0)
+        add_output(u, text, (size_t)n);
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        end_output(u);
 }
 
 static void on_limit(uv_timer_t *timer)
 {
     struct ph_tupgrade *u = timer->data;
     u->late = true;
-    uv_read_stop((uv_stream_t *)&u->pipe); /* whatever it has started may hold the other end */
-    u->silent = true;
-    if (u->ended)
-        finish(u);
-    else
+    if (!u->ended)
         uv_process_kill(&u->child, SIGKILL);
+    end_output(u); /* whatever it has started may hold the other end */
 }
 
 /* argv of the child, whose strings are ours.  NULL: out of memory. */
@@ -179,8 +177,8 @@ int ph__tupgrade_run(struct ph_tupgrade *u, enum ph__tupgrade_check check)
 {
     int fd[2];
     char **args = arguments(u, check);
-    if (!args || pipe2(fd, O_CLOEXEC) != 0) {
-        int err = args ? -errno : -ENOMEM;
+    int err = !args ? -ENOMEM : pipe2(fd, O_CLOEXEC) != 0 ? -errno : 0;
+    if (err) {
         free(args);
         ph__tupgrade_failed(u, "cannot run %s: %s", u->view.program, strerror(-err));
         return err;
@@ -190,18 +188,18 @@ int ph__tupgrade_run(struct ph_tupgrade *u, enum ph__tupgrade_check check)
     u->output[0] = '\0';
     u->ended = u->silent = u->late = false;
     u->child = (uv_process_t){.data = u};
-    uv_pipe_init(u->loop, &u->pipe, 0);
-    u->pipe.data = u;
-    int err = spawn(u, args, fd[1]);
+    u->fd = fd[0];
+    uv_poll_init(u->loop, &u->output_poll, u->fd);
+    u->output_poll.data = u;
+    err = spawn(u, args, fd[1]);
     close(fd[1]);
     free(args);
-    uv_pipe_open(&u->pipe, fd[0]);
     if (err) {
         ph__tupgrade_failed(u, "cannot run %s: %s", u->view.program, uv_strerror(err));
         finish(u);
         return err;
     }
-    uv_read_start((uv_stream_t *)&u->pipe, on_alloc, on_read);
+    uv_poll_start(&u->output_poll, UV_READABLE, on_readable);
     uv_timer_start(&u->limit, on_limit, LIMIT_MS, 0);
     return 0;
 }

@@ -24,7 +24,8 @@ struct ph_tupgrade {
 
     enum ph__tupgrade_check check;
     uv_process_t child;
-    uv_pipe_t pipe;
+    int fd; /* where its output comes from */
+    uv_poll_t output_poll;
     uv_timer_t limit;
     bool ended, silent, late; /* the child has; its output has; they have not within the time */
     unsigned closing;         /* handles */

@@ -44,6 +44,7 @@ cleanup() {
     ip link del to-outside 2>/dev/null
     if [ -n "${PID[dockerd]:-}" ]; then
         kill "${PID[dockerd]}" && wait "${PID[dockerd]}"
+        umount "$T/exec/netns/default" 2>/dev/null
         restore_firewall
         for bridge in $(ip -o link show type bridge | sed -n 's/^[0-9]*: \(docker0\|br-[0-9a-f]*\):.*/\1/p'); do
             grep -qx "$bridge" "$T/bridges" || ip link del "$bridge"

@@ -181,7 +181,8 @@ wait_for 5 "node a to adopt" grep -q 'took over 2 allocations' "$T/a.log"
 before=$(cat "$T/room2/a.got")
 wait_for 10 "packets over node a" begun "$T/room2" $((before + 100))
 finish "$T/room2" 250
-wait_for 5 "node b to give up what it has not any more" sh -c "
+# It sees so when it writes next, which is within 10 s.
+wait_for 15 "node b to give up what it has not any more" sh -c "
     ip netns exec node-b '$PINHOLE_BUILD/bin/turnctl' -s '$T/b.sock' --json sessions |
         python3 -c 'import json, sys; sys.exit(len(json.load(sys.stdin)[\"sessions\"]) != 0)'"
 ok "$RESULT"
