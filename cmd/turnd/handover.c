@@ -318,8 +318,10 @@ static char **get_list(struct in *i)
         struct ph_slice s = get_bytes(i);
         if (s.n && memchr(s.p, '\0', s.n))
             i->err = PH_E_FORMAT;
-        v[k] = i->err ? NULL : strndup(s.n ? (const char *)s.p : "", s.n);
-        if (!i->err && !v[k])
+        v[k] = i->err ? NULL : calloc(s.n + 1, 1);
+        if (v[k] && s.n)
+            memcpy(v[k], s.p, s.n);
+        else if (!i->err && !v[k])
             i->err = PH_E_NOMEM;
     }
     i->err = v ? i->err : PH_E_NOMEM;

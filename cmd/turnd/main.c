@@ -21,7 +21,6 @@
 #include "stun/uv/env.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -366,18 +365,10 @@ static int serve(struct program *p)
     return status;
 }
 
-/* Descriptors 0 to 2 are for who is to read what we say, whatever we were started with. */
-static void hold_standard_files(void)
-{
-    for (int fd = 0; fd < 3; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
-            return;
-}
-
 int main(int argc, char **argv)
 {
     static struct program p = {.pidfile.fd = -1};
-    hold_standard_files();
+    ph_tself_hold_files();
     ph_tinherit_take(&p.inherit);
     if (ph_tself_init(&p.self, argv, environ) != 0) {
         fputs("turnd: out of memory\n", stderr);

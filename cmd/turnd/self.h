@@ -20,6 +20,10 @@ struct ph_tself {
     char dir[PH_THANDOVER_TEXT]; /* where it was started */
 };
 
+/* Descriptors 0 to 2 are for who is to read what we say, whatever we were started with: nothing that is handed over has one of
+ * these numbers. */
+void ph_tself_hold_files(void);
+
 /* 0 or PH_E_NOMEM. */
 int ph_tself_init(struct ph_tself *s, char **argv, char **env);
 void ph_tself_fini(struct ph_tself *s);

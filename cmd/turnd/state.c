@@ -193,9 +193,14 @@ static void find_address(struct ph_tstate *s)
     const struct ph_redis_conf *c = &s->run->conf->state_redis;
     char port[8];
     snprintf(port, sizeof port, "%u", (unsigned)c->port);
+    const unsigned max = sizeof s->at / sizeof *s->at - 1;
+    for (unsigned i = 0; i < c->n_more && s->n_at < max; i++)
+        if (ph_addr_parse(&s->at[s->n_at], c->more[i].host, strlen(c->more[i].host),
+                          c->more[i].port) == 0)
+            s->n_at++;
     s->resolve.data = s;
-    if (ph_addr_parse(&s->at[0], c->host, strlen(c->host), c->port) == 0)
-        s->n_at = 1;
+    if (ph_addr_parse(&s->at[s->n_at], c->host, strlen(c->host), c->port) == 0)
+        s->n_at++;
     else if (*c->host)
         uv_getaddrinfo(s->loop, &s->resolve, on_resolved, c->host, port, &hints);
 }
