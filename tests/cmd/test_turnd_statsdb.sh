@@ -4,7 +4,7 @@
 # ../interop/test_statsdb.sh to say.
 . "$(dirname "$0")/../interop/lib.sh"
 isolate 120 "$@"
-need python3 redis-server redis-cli curl
+need python3 redis-server redis-cli
 "$TURND" -n -L 127.0.0.1 --redis-statsdb=ip=127.0.0.1 --check-config | grep -q 'built without Redis' &&
     skip "turnd was built without Redis"
 export PYTHONPATH=$INTEROP
@@ -24,7 +24,7 @@ turnd_up() {
     wait_for 10 "its workers to be connected" metric turnd_redis_stats_up 1
 }
 # metric NAME VALUE: is it so?
-metric() { curl -s "http://127.0.0.1:$METRICS/metrics" | grep -qx "$1 $2"; }
+metric() { python3 "$INTEROP/get.py" "http://127.0.0.1:$METRICS/metrics" | grep -qx "$1 $2"; }
 
 # A process that plays clients, one command a line; `client` starts it, `ask COMMAND...` has it do something.
 client() {
@@ -124,7 +124,7 @@ wait "${PID[redis]}" 2>/dev/null || true
 wait_for 10 "turnd to notice" metric turnd_redis_stats_up 0
 ask send a 3000
 ask allocate b bob
-curl -s "http://127.0.0.1:$METRICS/metrics" | grep -E '^turnd_redis_stats_queued [1-9]' >/dev/null ||
+python3 "$INTEROP/get.py" "http://127.0.0.1:$METRICS/metrics" | grep -E '^turnd_redis_stats_queued [1-9]' >/dev/null ||
     fail "nothing waits"
 ok
 

@@ -3,7 +3,7 @@
 # listening port and two relay ports, no more. Clients and peers are outside.
 . "$(dirname "$0")/lib.sh"
 isolate 60 "$@"
-need python3 iptables ss curl
+need python3 iptables ss
 
 readonly PUBLIC=198.51.100.1 PRIVATE=172.20.0.2 PEER=203.0.113.9
 
@@ -52,7 +52,7 @@ said=$(in_ns cli timeout 50 python3 "$INTEROP/port_pool.py" $PUBLIC $PEER) || fa
 ok "$said"
 
 step "what was refused is counted"
-in_ns srv curl -s "http://$PRIVATE:9641/metrics" >"$T/metrics"
+in_ns srv python3 "$INTEROP/get.py" "http://$PRIVATE:9641/metrics" >"$T/metrics"
 count() { sed -n "s/^turnd_$1_total\(.*\)\? \([0-9]*\)$/\2/p" "$T/metrics" | awk '{ n += $1 } END { print n + 0 }'; }
 # Two channels, and two packets to the same peer; one packet that could be for either of two.
 [ "$(count pool_conflicts)" = 4 ] || fail "$(grep pool "$T/metrics")"
