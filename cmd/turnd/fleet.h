@@ -44,9 +44,11 @@ bool ph_tfleet_send(struct ph_tfleet *f, const char *node, const struct ph_fleet
 unsigned ph_tfleet_nodes(struct ph_tfleet *f, struct ph_fleet_node_info *v, unsigned max);
 void ph_tfleet_self(struct ph_tfleet *f, struct ph_fleet_node_info *n);
 
+/* Told of one session of a node; both live until it returns. */
+typedef void ph_tfleet_record(void *ctx, const char *node, const struct ph_record *record);
+
 /* Reads what the other nodes that are alive have written down of their sessions: each for every one of them, done last (err:
  * why not all could be read).  0, or PH_E_NOMEM: neither is called. */
-typedef void ph_tfleet_record(void *ctx, const char *node, const struct ph_record *record);
 int ph_tfleet_list(struct ph_tfleet *f, ph_tfleet_record *each, void (*done)(void *ctx, int err),
                    void *ctx);
 

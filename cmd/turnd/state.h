@@ -71,6 +71,7 @@ struct ph_tstate_view {
     } adoption;          /* the last one */
 };
 
+/* How it stands with it.  The main thread. */
 void ph_tstate_look(struct ph_tstate *s, struct ph_tstate_view *v);
 
 #endif
