@@ -40,8 +40,10 @@ void ph_tfleet_fill(struct ph_tfleet *f, struct ph_turnd_live *live);
 /* Sends an order to a node, or with "*" to all; it is carried out there within a second.  False: it could not be sent. */
 bool ph_tfleet_send(struct ph_tfleet *f, const char *node, const struct ph_fleet_order *o);
 
-/* The other nodes that are alive, and what we say of ourselves; at most max.  Returns how many. */
+/* The other nodes that are alive, at most max of them, copied.  Returns how many. */
 unsigned ph_tfleet_nodes(struct ph_tfleet *f, struct ph_fleet_node_info *v, unsigned max);
+
+/* What we say of ourselves, as of the last second. */
 void ph_tfleet_self(struct ph_tfleet *f, struct ph_fleet_node_info *n);
 
 /* Told of one session of a node; both live until it returns. */
