@@ -41,6 +41,10 @@ load() {
     start "$name" taskset -c 0 "$TURNLOAD" -n "$ALLOCATIONS" -r "$RATE" --setup-rate 2500 -t "$seconds" --user user \
         --pass pass --json --max-loss 100 "$@" 127.0.0.1:3478
 }
+# finish NAME: a load must come to its end with all its allocations.
+finish() {
+    wait "${PID[$1]}" || { tail -n 5 "$T/$1.log"; fail "the load $1"; }
+}
 value() { # LOG EXPRESSION of r
     python3 -c 'import json, sys
 text = open(sys.argv[1]).read()
@@ -58,7 +62,7 @@ cpu() {
         for way in memory redis; do
             if [ $way = redis ]; then up "${STATE[@]}"; else up; fi
             load "$way" 8 --server-pid "${PID[turnd]}"
-            wait "${PID[$way]}" || true
+            finish "$way"
             value "$way" 'r["cost"]["cpu_us_per_packet"]' >>"$T/cpu.$way"
             stop turnd
             redis flushall >/dev/null
@@ -81,7 +85,7 @@ memory() {
     wait_for 20 "all records" stored
     after=$(redis info memory | tr -d '\r' | sed -n 's/^used_memory://p')
     echo "memory   $(((after - before) / ALLOCATIONS)) bytes of Redis for each of $ALLOCATIONS idle allocations"
-    wait "${PID[idle]}" || true
+    finish idle
     wait_for 20 "no record" stored 0
     stop turnd
 }
@@ -94,7 +98,7 @@ kill_it() {
     wait_for 20 "all records" stored
     sleep 3
     kill -KILL "${PID[turnd]}"
-    wait "${PID[turnd]}" 2>/dev/null || true
+    ! wait "${PID[turnd]}" 2>/dev/null || fail "turnd ended well, though it was killed"
     at=${EPOCHREALTIME/[.,]/}
     up "${STATE[@]}"
     first=$(((${EPOCHREALTIME/[.,]/} - at) / 1000))
@@ -110,7 +114,7 @@ while time.time() < at + 10:
         print(f"kill     {int(s['allocations']['total'])} restored, told {1000 * (time.time() - at):.0f} ms after the start of the process")
         break
 PY
-    wait "${PID[kill]}" || true
+    finish kill
     echo "         ready after $first ms; the load: $(value kill 'r["packets"]') $(value kill 'r["allocations"]')"
     stop turnd
     redis flushall >/dev/null
@@ -122,7 +126,7 @@ upgrade() {
     wait_for 20 "all allocations" all_up
     sleep 2
     echo "upgrade  $("$TURNCTL" -s "$T/api.sock" upgrade | tail -1)"
-    wait "${PID[upgrade]}" || true
+    finish upgrade
     echo "         the load: $(value upgrade 'r["packets"]') $(value upgrade 'r["allocations"]')"
     stop turnd
     redis flushall >/dev/null
@@ -134,11 +138,11 @@ away() {
     wait_for 20 "all allocations" all_up
     sleep 3
     kill "${PID[redis]}"
-    wait "${PID[redis]}" || true
+    wait "${PID[redis]}" || fail "Redis did not end cleanly"
     sleep "$AWAY"
     redis_up
     wait_for 15 "everything to be written again" stored
-    wait "${PID[away]}" || true
+    finish away
     echo "away     Redis was gone for $AWAY s: $(value away 'r["packets"]') $(value away 'r["allocations"]')"
     stop turnd
     redis flushall >/dev/null
